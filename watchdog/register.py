@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import Meta, Struct, field
 
-from watchdog.words import KeyOwner, Means
+from watchdog.words import KeyOwner
 
 T = TypeVar("T")
 
@@ -162,7 +162,6 @@ class Consumer(Part, frozen=True):
     name: str = ""
     region: str | None = None
     topology: dict[str, bool | str] = {}
-    means: Means | None = None
 
 
 class Terms(Part, frozen=True):

@@ -1,0 +1,357 @@
+"""Assessment: what the conditions of one key mean for its instance - verdict, stage, clocks, holds, repair."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from watchdog import impact
+from watchdog.health import LOSS_SLOTS, STATE_SLOTS, Condition, Health, Judgement, Slot, judge
+from watchdog.impact import ImpactTable
+from watchdog.notices import ConsumerImpact, Deadline
+from watchdog.register import RegisteredKey
+from watchdog.repair import Step
+from watchdog.words import Cause, Effect, Fault, Means, Owner, Severity, Stage, Verdict
+
+SOON = timedelta(hours=24)
+"""The last day before something is irreversible is a stage of its own (alerting.md 2.2)."""
+
+FRESH = timedelta(minutes=20)
+"""How long a passing probe or a successful use counts as proof of health."""
+
+Steps = Callable[[Effect, RegisteredKey, Means | None, str | None, Cause | None], Sequence[Step]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """One key at one moment. `stage` is None when no incident is due. `check_at` is when time alone changes it."""
+
+    verdict: Verdict
+    why: str
+    stage: Stage | None
+    severity: Severity
+    fault: Fault
+    judgement: Judgement
+    consumers: tuple[ConsumerImpact, ...] = ()
+    headline: Deadline | None = None
+    second: Deadline | None = None
+    next_impact: Deadline | None = None
+    key_deadlines: tuple[tuple[Slot, Deadline], ...] = ()
+    holds: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    split: str | None = None
+    check_at: datetime | None = None
+
+
+def assess(health: Health, key: RegisteredKey | None, table: ImpactTable, steps: Steps, *, now: datetime) -> Assessment:
+    """Judge a key (None: the watch of a customer, not a key) at `now`, aware UTC."""
+    judgement = judge(health)
+    if not judgement.conditions or key is None:
+        return _without_clocks(health, judgement, now)
+    losses = [condition for condition in judgement.conditions if condition.slot in LOSS_SLOTS]
+    consumers = _consumers(losses or judgement.conditions, key, table)
+    key_deadlines = _key_deadlines(judgement.conditions, key, table)
+    headline, second = _headlines([deadline for _, deadline in key_deadlines], consumers, losses)
+    if not losses:
+        headline, second = _expiry(judgement.conditions), None
+    verdict = _verdict(judgement.conditions, consumers)
+    stage = _stage(judgement.conditions, headline, key_deadlines, now)
+    return Assessment(
+        verdict=verdict,
+        why="; ".join(condition.latest.reason for condition in judgement.conditions),
+        stage=stage,
+        severity=_severity(stage, verdict, headline, now),
+        fault=_fault(judgement.conditions),
+        judgement=judgement,
+        consumers=consumers,
+        headline=headline,
+        second=second,
+        next_impact=_next_impact(consumers, now),
+        key_deadlines=key_deadlines,
+        holds=impact.holds_for(table, (found.row for found in consumers)) if losses else (),
+        steps=_repair(judgement.conditions, key, table, consumers, steps),
+        split=_split(consumers),
+        check_at=_check_at((headline, second), now),
+    )
+
+
+def _without_clocks(health: Health, judgement: Judgement, now: datetime) -> Assessment:
+    if judgement.conditions:  # the watch itself: feeds, and failures that name no key
+        first = judgement.conditions[0]
+        return Assessment(
+            verdict=Verdict.BLIND if first.slot is Slot.FEED else Verdict.UNREACHABLE,
+            why=first.latest.reason,
+            stage=Stage.AT_RISK,
+            severity=Severity.ERROR,
+            fault=_fault(judgement.conditions),
+            judgement=judgement,
+        )
+    verdict, why = _without_conditions(health, judgement, now)
+    return Assessment(
+        verdict=verdict, why=why, stage=None, severity=Severity.INFO, fault=Fault.UNKNOWN, judgement=judgement
+    )
+
+
+def _without_conditions(health: Health, judgement: Judgement, now: datetime) -> tuple[Verdict, str]:
+    """Nothing is known to be wrong. That is `healthy` only with a fresh proof; silence is not health."""
+    if judgement.last_change_at is not None and judgement.proven_at is None:
+        return Verdict.RECOVERING, "events say that the key is back; the proof is outstanding"
+    used = [mark.at for mark in health.marks if mark.effect is Effect.USE_SUCCEEDED]
+    proofs = [*used[-1:], *([judgement.proven_at] if judgement.proven_at else [])]
+    if health.probe_passed is None and health.probed_at is not None and now - health.probed_at < FRESH:
+        return Verdict.UNREACHABLE, health.probe_words or "the last probe could not tell"
+    if proofs and now - max(proofs) < FRESH:
+        return Verdict.HEALTHY, f"proven usable at {max(proofs):%Y-%m-%d %H:%M} UTC"
+    last = f"; the last proof is of {max(proofs):%Y-%m-%d %H:%M} UTC" if proofs else ""
+    return Verdict.BLIND, f"nothing is known to be wrong, and nothing proves the key usable now{last}"
+
+
+def loss_of(condition: Condition) -> tuple[Effect | None, Means | None]:
+    """Return the loss (and means) that a condition is, in the words of the impact table; None when it is not known."""
+    if condition.slot is Slot.EXPIRY:
+        policy = condition.means is not None
+        return (Effect.ACCESS_REVOKED, condition.means) if policy else (Effect.KEY_EXPIRED, None)
+    if condition.slot is not Slot.USE:
+        return (condition.effect, condition.means) if condition.slot in LOSS_SLOTS else (None, None)
+    return {
+        Cause.DISABLED: Effect.KEY_DISABLED,
+        Cause.PENDING_DELETION: Effect.KEY_DELETION_SCHEDULED,
+        Cause.PENDING_IMPORT: Effect.KEY_MATERIAL_REMOVED,
+        Cause.UNAVAILABLE: Effect.KEY_STORE_DISCONNECTED,
+        Cause.ACCESS_DENIED: Effect.ACCESS_REVOKED,
+        Cause.PATH_BLOCKED: Effect.PATH_BLOCKED,
+        Cause.DESTROYED: Effect.KEY_DESTROYED,
+        Cause.EXPIRED: Effect.KEY_EXPIRED,
+    }.get(condition.latest.cause or Cause.UNKNOWN), None
+
+
+def _consumers(
+    conditions: Iterable[Condition], key: RegisteredKey, table: ImpactTable
+) -> tuple[ConsumerImpact, ...]:
+    """For each store the worst of what the open losses do to it; the register's order."""
+    found: list[ConsumerImpact] = []
+    for consumer in key.entry.consumers:
+        candidates: list[tuple[tuple[int, datetime, datetime], ConsumerImpact]] = []
+        for condition in conditions:
+            loss, means = loss_of(condition)
+            if loss is None:
+                continue
+            ahead = condition.slot is Slot.EXPIRY and condition.latest.deadline is not None
+            since = condition.latest.deadline if ahead and condition.latest.deadline else condition.clock_from
+            one = impact.consumer_impact(table, consumer, loss, means, since=since, cloud=key.cloud)
+            candidates.append((impact.urgency(one, since), one))
+        if candidates:
+            found.append(min(candidates, key=lambda pair: pair[0])[1])
+    return tuple(found)
+
+
+def _key_deadlines(
+    conditions: Iterable[Condition], key: RegisteredKey, table: ImpactTable
+) -> tuple[tuple[Slot, Deadline], ...]:
+    found: list[tuple[Slot, Deadline]] = []
+    for condition in conditions:
+        clock = _clock(condition, key, table)
+        if clock is None:
+            continue
+        deadline = impact.key_deadline(
+            table, clock, since=condition.since, stated=condition.latest.deadline,
+            stated_by=condition.latest.deadline_source,
+        )  # fmt: skip
+        if deadline is not None:
+            found.append((condition.slot, deadline))
+    return tuple(found)
+
+
+def _clock(condition: Condition, key: RegisteredKey, table: ImpactTable) -> str | None:
+    """Pick the clock of the key itself that a condition runs; None where it runs none."""
+    loss, means = loss_of(condition)
+    if loss is None or condition.slot is Slot.EXPIRY:
+        return None
+    fitting = [
+        clock.id
+        for clock in table.key_clocks
+        if clock.cloud == key.cloud
+        and loss in clock.loss
+        and ("any" in clock.means or (means is not None and means.value in clock.means))
+    ]
+    wanted = _special_clock(condition, key)
+    return wanted if wanted in fitting else next((name for name in fitting if name not in _SPECIAL_CLOCKS), None)
+
+
+_SPECIAL_CLOCKS = frozenset(
+    {"aws.kms.deletion_scheduled.multi_region_primary", "aws.region.disabled", "aws.kms.policy_lockout"}
+)
+"""Clocks that hold only in a case that the loss alone does not tell; `_special_clock` knows the case."""
+
+
+def _special_clock(condition: Condition, key: RegisteredKey) -> str | None:
+    family = key.entry.aws.multi_region
+    if condition.slot is Slot.DELETION and condition.latest.deadline is None and family and family.type == "PRIMARY":
+        return "aws.kms.deletion_scheduled.multi_region_primary"
+    if condition.slot is Slot.CONTAINER and condition.latest.operation == "DisableRegion":
+        return "aws.region.disabled"
+    return None
+
+
+def _headlines(
+    key_deadlines: Sequence[Deadline], consumers: Sequence[ConsumerImpact], losses: Sequence[Condition]
+) -> tuple[Deadline | None, Deadline | None]:
+    """The first moment after which something cannot be had back, and the first one of another kind (impact.md 2.2)."""
+    terminals = [found.terminal for found in consumers if found.terminal is not None]
+    now_or_dated = [
+        deadline for deadline in (*key_deadlines, *terminals) if deadline.at is not None or deadline.words == impact.ACT_NOW
+    ]
+    if not now_or_dated or not losses:
+        undated = [deadline for deadline in key_deadlines if deadline.at is None]
+        return (undated[0] if undated and losses else None), None
+    ordered = sorted(now_or_dated, key=lambda deadline: (deadline.at is not None, deadline.at, deadline.kind))
+    headline = ordered[0]
+    others = [deadline for deadline in (*ordered[1:], *key_deadlines) if deadline.kind != headline.kind]
+    return headline, next(iter(others or ordered[1:]), None)
+
+
+def _expiry(conditions: Iterable[Condition]) -> Deadline | None:
+    dated = [condition.latest for condition in conditions if condition.slot is Slot.EXPIRY and condition.latest.deadline]
+    if not dated:
+        return None
+    first = min(dated, key=lambda mark: mark.deadline or mark.at)
+    return Deadline(
+        kind="expiry", at=first.deadline, words="the key, or the right to use it, ends",
+        source=first.deadline_source or "the record",
+    )  # fmt: skip
+
+
+def _verdict(conditions: Sequence[Condition], consumers: Sequence[ConsumerImpact]) -> Verdict:
+    slots = {condition.slot for condition in conditions}
+    if Slot.DESTROYED in slots:
+        return Verdict.DESTROYED
+    doomed = Slot.DELETION in slots or any(
+        condition.slot is Slot.CONTAINER and condition.latest.operation != "DisableRegion" for condition in conditions
+    )
+    if doomed:
+        return Verdict.DOOMED
+    if slots & LOSS_SLOTS:
+        serving = bool(consumers) and all(found.latent or found.impact.words == "not affected" for found in consumers)
+        return Verdict.LATENT_LOSS if serving else Verdict.UNUSABLE
+    if Slot.QUESTION in slots:
+        return Verdict.UNREACHABLE
+    return Verdict.BLIND if Slot.FEED in slots else Verdict.AT_RISK
+
+
+def _stage(
+    conditions: Sequence[Condition], headline: Deadline | None, key_deadlines: Sequence[tuple[Slot, Deadline]],
+    now: datetime,
+) -> Stage:  # fmt: skip
+    slots = {condition.slot for condition in conditions}
+    if Slot.DESTROYED in slots:
+        return Stage.LOST
+    if not slots & LOSS_SLOTS:
+        return Stage.AT_RISK
+    if headline is not None and headline.kind != "expiry":
+        if headline.at is not None and headline.bound == "exact" and headline.at <= now:
+            return Stage.LOST
+        if headline.words == impact.ACT_NOW or (headline.at is not None and headline.at - now <= SOON):
+            return Stage.IRREVERSIBLE_SOON
+    if Slot.DELETION in slots or any(slot is Slot.CONTAINER and deadline for slot, deadline in key_deadlines):
+        return Stage.DELETION_SCHEDULED
+    return Stage.IMPAIRED
+
+
+def _severity(stage: Stage, verdict: Verdict, headline: Deadline | None, now: datetime) -> Severity:
+    if stage in {Stage.LOST, Stage.IRREVERSIBLE_SOON, Stage.DELETION_SCHEDULED}:
+        return Severity.CRITICAL
+    if stage is Stage.IMPAIRED:
+        return Severity.ERROR if verdict is Verdict.LATENT_LOSS else Severity.CRITICAL
+    soon = headline is not None and headline.at is not None and headline.at - now <= SOON
+    return Severity.ERROR if soon or verdict is Verdict.UNREACHABLE else Severity.WARNING
+
+
+def _fault(conditions: Sequence[Condition]) -> Fault:
+    """Whose side the worst conditions lie on: the customer's only when a record of the customer's side says so."""
+    losses = [condition.fault for condition in conditions if condition.slot in LOSS_SLOTS]
+    faults = losses or [condition.fault for condition in conditions]
+    for fault in (Fault.CUSTOMER, Fault.VENDOR, Fault.PROVIDER):
+        if fault in faults:
+            return fault
+    return Fault.UNKNOWN
+
+
+def _next_impact(consumers: Sequence[ConsumerImpact], now: datetime) -> Deadline | None:
+    dated = [found.impact for found in consumers if found.impact.at is not None]
+    ahead = [deadline for deadline in dated if deadline.at is not None and deadline.at > now]
+    pool = ahead or dated
+    return min(pool, key=lambda deadline: deadline.at or now) if pool else None
+
+
+def _check_at(deadlines: Iterable[Deadline | None], now: datetime) -> datetime | None:
+    moments = [
+        moment
+        for deadline in deadlines
+        if deadline is not None and deadline.at is not None
+        for moment in (deadline.at - SOON, deadline.at)
+        if moment > now
+    ]
+    return min(moments, default=None)
+
+
+def _split(consumers: Sequence[ConsumerImpact]) -> str | None:
+    """Say which half is lost when some stores stop and others go on (impact.md 5, split instances)."""
+    running = [found.name for found in consumers if found.latent or found.impact.words == "not affected"]
+    stopped = [found.name for found in consumers if found.impact.at is not None]
+    if not running or not stopped:
+        return None
+    return f"{', '.join(stopped)} cannot be read; {', '.join(running)} goes on running for now"
+
+
+def _repair(
+    conditions: Sequence[Condition], key: RegisteredKey, table: ImpactTable, consumers: Sequence[ConsumerImpact],
+    steps: Steps,
+) -> tuple[Step, ...]:  # fmt: skip
+    """Key, then access, then store, then proof; a step that several conditions ask for stands once (impact.md 7)."""
+    found: list[Step] = []
+    ordered = sorted(conditions, key=lambda condition: condition.slot not in STATE_SLOTS)
+    for condition in ordered:
+        loss, means = loss_of(condition)
+        effect = loss or condition.effect
+        for step in steps(effect, key, means or condition.means, condition.latest.subject, condition.latest.cause):
+            if step not in found:
+                found.append(step)
+    found += [step for step in _store_steps(table, consumers) if step not in found]
+    return tuple(found)
+
+
+_NO_OWN_STEP = frozenset({"restore_key", "restore_access", "reimport_material", "probe_key", "probe_store"})
+
+
+def _store_steps(table: ImpactTable, consumers: Sequence[ConsumerImpact]) -> list[Step]:
+    found: list[Step] = []
+    probe = Step(owner=Owner.WATCHDOG, text="Prove that the vendor can use the key: encrypt and decrypt with its role.")
+    for consumer in consumers:
+        row = table.row(consumer.row) if consumer.row else None
+        for step in row.repair if row else ():
+            if step.do in _NO_OWN_STEP:
+                continue
+            words = table.repair_steps[step.do]
+            text = f"{consumer.name}: {words[0].upper()}{words[1:]}."
+            command = _store_command(step.command, consumer.id)
+            found.append(Step(owner=Owner(step.owner), text=text, command=command, note=step.note))
+    prove = Step(
+        owner=Owner.WATCHDOG,
+        text="Prove it at every store: connect and query the database, read an old object and write a new one.",
+    )
+    return [probe, *found, *([prove] if consumers else [])]
+
+
+def _store_command(template: str | None, consumer: str) -> str | None:
+    """Fill the table's command with the store's own name and Region; None when its id does not tell them."""
+    if template is None:
+        return None
+    parts = consumer.split(":")
+    if len(parts) < 7 or not all(_plain(part) for part in (parts[3], parts[-1])):
+        return None
+    filled = template.replace(" DB ", f" {parts[-1]} ").replace(" CLUSTER ", f" {parts[-1]} ")
+    return filled.replace("REGION", parts[3])
+
+
+def _plain(text: str) -> bool:
+    return bool(text) and all(char.isascii() and (char.isalnum() or char in "-_.") for char in text)
+

@@ -1,0 +1,184 @@
+"""Incidents: one episode of one key, or of one cause that hit several keys of one customer, and its stage."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from watchdog.assessment import Assessment
+from watchdog.words import Fault, Severity, Stage, Verdict
+
+WATCH = "watch:"
+"""Prefix of the subject that stands for a customer's feeds (`watch:acme`), or for the vendor's own (`watch:vendor`)."""
+
+VENDOR_WATCH = f"{WATCH}vendor"
+
+_EARLIER = timedelta(hours=1)
+_BAD = (Stage.AT_RISK, Stage.IMPAIRED, Stage.DELETION_SCHEDULED, Stage.IRREVERSIBLE_SOON, Stage.LOST)
+_SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.ERROR, Severity.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One change of an incident that people are told about. `why` is the named reason."""
+
+    number: int
+    stage: Stage
+    at: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """The state of an incident. `alert` names the alert that is open at the paging service for it (None: none yet)."""
+
+    id: str
+    customer: str
+    subjects: tuple[str, ...]
+    opened_at: datetime
+    stage: Stage
+    severity: Severity
+    fault: Fault
+    turns: tuple[Turn, ...]
+    headline_at: datetime | None = None
+    alert: str | None = None
+    customer_told: bool = False
+    account_told: bool = False
+    resolved_at: datetime | None = None
+    resolved_by: str | None = None
+    check_at: datetime | None = None
+
+    @property
+    def turn(self) -> int:
+        """Number of the current turn, counted from 1."""
+        return self.turns[-1].number if self.turns else 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody still has to act."""
+        return self.stage is not Stage.RESOLVED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What all subjects of an incident come to together."""
+
+    stage: Stage
+    severity: Severity
+    fault: Fault
+    headline_at: datetime | None
+    check_at: datetime | None
+    subjects: tuple[str, ...]
+    proven_by: str | None = None
+
+
+def standing(assessments: Mapping[str, Assessment]) -> Standing:
+    """Fold the subjects' assessments into one: the worst stage and severity, the earliest deadline.
+
+    With nothing wrong any more the incident is `recovering`, and `resolved` only when every subject is proven.
+    """
+    bad = {subject: found for subject, found in assessments.items() if found.stage is not None}
+    if not bad:
+        proofs = [found.judgement.proven_by for found in assessments.values()]
+        proven = bool(proofs) and all(proofs)
+        return Standing(
+            stage=Stage.RESOLVED if proven else Stage.RECOVERING, severity=Severity.INFO, fault=Fault.UNKNOWN,
+            headline_at=None, check_at=None, subjects=tuple(sorted(assessments)),
+            proven_by="; ".join(dict.fromkeys(proof for proof in proofs if proof)) if proven else None,
+        )  # fmt: skip
+    stages = [found.stage for found in bad.values() if found.stage is not None]
+    worst = max(stages, key=_BAD.index)
+    headlines = [found.headline.at for found in bad.values() if found.headline and found.headline.at]
+    checks = [found.check_at for found in bad.values() if found.check_at]
+    return Standing(
+        stage=worst,
+        severity=max((found.severity for found in bad.values()), key=_SEVERITIES.index),
+        fault=_fault(found for found in bad.values() if found.stage is worst),
+        headline_at=min(headlines, default=None),
+        check_at=min(checks, default=None),
+        subjects=tuple(sorted(assessments)),
+    )
+
+
+def _fault(assessments: Iterable[Assessment]) -> Fault:
+    faults = {found.fault for found in assessments}
+    for fault in (Fault.CUSTOMER, Fault.VENDOR, Fault.PROVIDER):
+        if fault in faults:
+            return fault
+    return Fault.UNKNOWN
+
+
+def reason_to_tell(incident: Incident | None, now: Standing) -> str | None:
+    """Say by name why people must hear of this standing; None when nothing has changed that they must know."""
+    if incident is None:
+        return "opened" if now.stage in _BAD else None
+    if now.stage is Stage.RESOLVED:
+        return None if incident.stage is Stage.RESOLVED else "proven"
+    if now.stage is Stage.RECOVERING:
+        return None if incident.stage is Stage.RECOVERING else "recovered, unproven"
+    if incident.stage not in _BAD:
+        return "relapsed"
+    change = _BAD.index(now.stage) - _BAD.index(incident.stage)
+    if change:
+        return "worse" if change > 0 else "partly repaired"
+    if set(now.subjects) - set(incident.subjects):
+        return "more keys"
+    if incident.fault is not Fault.CUSTOMER and now.fault is Fault.CUSTOMER:
+        return "cause known"
+    if _SEVERITIES.index(now.severity) > _SEVERITIES.index(incident.severity):
+        return "more urgent"
+    return "deadline earlier" if _is_earlier(now.headline_at, incident.headline_at) else None
+
+
+def _is_earlier(new: datetime | None, old: datetime | None) -> bool:
+    return new is not None and (old is None or old - new >= _EARLIER)
+
+
+def follow(incident: Incident, now: Standing, why: str | None, *, at: datetime) -> Incident:
+    """Return the incident at its new standing; with a reason to tell it takes a turn."""
+    moved = replace(
+        incident,
+        subjects=tuple(sorted({*incident.subjects, *now.subjects})),
+        stage=now.stage,
+        severity=now.severity,
+        fault=now.fault if now.stage in _BAD else incident.fault,
+        headline_at=now.headline_at,
+        check_at=now.check_at,
+        resolved_at=at if now.stage is Stage.RESOLVED else None,
+        resolved_by=now.proven_by,
+    )
+    if why is None:
+        return moved
+    return replace(moved, turns=(*incident.turns, Turn(number=incident.turn + 1, stage=now.stage, at=at, why=why)))
+
+
+def opened(number: Callable[[], int], customer: str, subjects: Sequence[str], now: Standing, *, at: datetime) -> Incident:
+    """Open an incident at its first standing."""
+    return Incident(
+        id=f"KW-{number()}",
+        customer=customer,
+        subjects=tuple(sorted(subjects)),
+        opened_at=at,
+        stage=now.stage,
+        severity=now.severity,
+        fault=now.fault,
+        turns=(Turn(number=1, stage=now.stage, at=at, why="opened"),),
+        headline_at=now.headline_at,
+        check_at=now.check_at,
+    )
+
+
+def is_worse(one: Stage, other: Stage) -> bool:
+    """Whether stage `one` is further along than `other`; the two ways out are better than any."""
+    rank = {stage: number for number, stage in enumerate(_BAD, start=1)}
+    return rank.get(one, 0) > rank.get(other, 0)
+
+
+def dedup_key(incident: Incident) -> str:
+    """Name of the alert of the current turn: a worse stage pages anew, a late resolve cannot close a newer one."""
+    return f"{incident.id}:{incident.stage}:{incident.turn}"
+
+
+def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the worst of the verdicts, `healthy` for none."""
+    order = list(Verdict)
+    return max(verdicts, key=order.index, default=Verdict.HEALTHY)

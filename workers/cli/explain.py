@@ -1,0 +1,130 @@
+"""The command `explain`: what do these records mean, for which key, and why. Needs no store, broker or network."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from watchdog import clouds
+from watchdog.cloud import Cloud, Unpacked
+from watchdog.register import Register
+from watchdog.signals import Signal
+from watchdog.words import Effect
+from workers.cli.output import fail, json_line, moment, safe
+from workers.feeds.folder import read_paths
+from workers.feeds.pieces import Piece
+from workers.register_file import RegisterFaults, load
+
+
+@click.command()
+@click.option(
+    "--register", "register_path", required=True, type=click.Path(exists=True, dir_okay=False),
+    help="The register file (YAML or JSON) that the records are read against.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, one for each signal.")
+@click.option("--cloud", default="aws", type=click.Choice(clouds.CLOUDS), help="Whose records these are.")
+@click.argument("paths", nargs=-1, required=True)
+def explain(register_path: str, *, as_json: bool, cloud: str, paths: tuple[str, ...]) -> None:
+    """Tell what records mean: for which key, with what effect, and why.
+
+    PATHS are files and folders (read recursively), or - for standard input: single records, EventBridge events, SQS
+    and SNS bodies, LookupEvents answers, CloudTrail files, JSON lines, plain or gz.
+    """
+    try:
+        register = Register(load(register_path))
+    except RegisterFaults as faults:
+        fail(f"The register {register_path} has faults:\n{faults}", hint="Mend them; `byok-watchdog register check`.")
+    missing = [path for path in paths if path != "-" and not Path(path).exists()]
+    if missing:
+        fail(f"No such file or folder: {', '.join(missing)}", hint="Name files, folders, or - for standard input.")
+    half = clouds.cloud(cloud)
+    for piece in read_paths(paths):
+        for row in rows(piece, half, register):
+            if as_json:
+                json_line(row)
+            else:
+                _print(row)
+
+
+def rows(piece: Piece, cloud: Cloud, register: Register) -> Iterator[dict[str, Any]]:
+    """Yield one row for each signal of a piece of a file, in the order of its records."""
+    if piece.error is not None:
+        yield _row(piece.name, piece.first, Signal(effect=Effect.UNREADABLE, reason=piece.error))
+        return
+    yield from sorted(_unsorted(piece, cloud, register), key=lambda row: int(row["record"]))
+
+
+def _unsorted(piece: Piece, cloud: Cloud, register: Register) -> Iterator[dict[str, Any]]:
+    unpacked: Unpacked = cloud.unpack(piece.body, first=piece.first, detail=True)
+    for entry in unpacked.entries:
+        for signal in cloud.meaning(entry.raw, register):
+            yield _row(piece.name, entry.number, signal)
+    for broken in unpacked.broken:
+        yield _row(piece.name, broken.number, Signal(effect=Effect.UNREADABLE, reason=broken.reason))
+    for dropped in unpacked.dropped:
+        signal = Signal(
+            effect=Effect.NO_EFFECT, reason=dropped.reason, operation=dropped.operation, occurred_at=dropped.occurred_at
+        )
+        yield _row(piece.name, dropped.number, signal)
+    if unpacked.pointers:
+        fetch = [{"bucket": one.bucket, "key": one.name} for one in unpacked.pointers]
+        names = ", ".join(f"s3://{one['bucket']}/{one['key']}" for one in fetch)
+        reason = f"this delivery only points at {len(fetch)} object{'s' * (len(fetch) > 1)} to fetch: {names}"
+        yield {**_row(piece.name, piece.first, Signal(effect=Effect.NO_EFFECT, reason=reason)), "fetch": fetch}
+    counted = bool(unpacked.entries or unpacked.broken or unpacked.dropped or unpacked.pointers)
+    if not counted:
+        empty = Signal(effect=Effect.NO_EFFECT, reason="there is no record in this delivery")
+        yield _row(piece.name, piece.first, empty)
+
+
+def _row(file: str, record: int, signal: Signal) -> dict[str, Any]:
+    return {
+        "file": file,
+        "record": record,
+        "effect": signal.effect.value,
+        "key": signal.key,
+        "operation": signal.operation,
+        "occurred_at": moment(signal.occurred_at),
+        "actor": signal.actor.name if signal.actor else None,
+        "deadline": moment(signal.deadline),
+        "deadline_source": signal.deadline_source,
+        "fault": signal.fault.value if signal.fault else None,
+        "cause": signal.cause.value if signal.cause else None,
+        "means": signal.means.value if signal.means else None,
+        "subject": signal.subject,
+        "customer": signal.customer,
+        "probe": signal.probe,
+        "partial": signal.partial,
+        "event_id": signal.event_id,
+        "reason": signal.reason,
+    }
+
+
+_QUIET = {"no_effect", "attempt_failed", "use_succeeded", "rotated"}
+
+
+def _print(row: dict[str, Any]) -> None:
+    colour = "bright_black" if row["effect"] in _QUIET else "yellow"
+    if row["fault"] or row["effect"] in {"untrusted", "unreadable"}:
+        colour = "red"
+    click.echo(f"{safe(row['file'])}, record {row['record']}: ", nl=False)
+    click.secho(row["effect"], fg=colour, bold=True, nl=False)
+    click.echo(f"  {safe(row['key'])}" if row["key"] else "")
+    lines = [
+        ("why", row["reason"]),
+        ("what", _joined(row["operation"], row["occurred_at"], row["actor"])),
+        ("deadline", _joined(row["deadline"], row["deadline_source"])),
+        ("fault", _joined(row["fault"], row["cause"], row["means"])),
+        ("next", "only a probe of the key can settle it" if row["probe"] else None),
+        ("next", "partly repaired: the key is not usable yet" if row["partial"] else None),
+    ]
+    for label, text in lines:
+        if text:
+            click.echo(f"    {label:9} {safe(text)}")
+
+
+def _joined(*parts: object) -> str:
+    return ", ".join(str(part) for part in parts if part)
+
+

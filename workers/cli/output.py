@@ -1,0 +1,70 @@
+"""Output of the commands: JSON lines for machines, readable text for people, and faults that say what to do."""
+
+import re
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import NoReturn
+
+import click
+import msgspec
+
+_ENCODER = msgspec.json.Encoder(order=None)
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+def json_line(value: object) -> None:
+    """Print one JSON object on one line."""
+    stream = sys.stdout.buffer
+    stream.write(_ENCODER.encode(value) + b"\n")
+    stream.flush()
+
+
+def safe(text: object) -> str:
+    """Return text for a terminal: control and direction characters, which outsiders can choose, made harmless."""
+    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", str(text))
+
+
+def fail(text: str, *, hint: str = "", code: int = 1) -> NoReturn:
+    """End the command with a sentence that says what is wrong, and one that says what to do."""
+    click.secho(safe(text), fg="red", err=True)
+    if hint:
+        click.echo(safe(hint), err=True)
+    raise SystemExit(code)
+
+
+def moment(value: datetime | None) -> str | None:
+    """Print a time as RFC 3339 in UTC, None as None."""
+    if value is None:
+        return None
+    text = value.astimezone(UTC).isoformat()
+    return text.replace("+00:00", "Z")
+
+
+def short(value: datetime | None) -> str:
+    """Print a time for a table: to the minute, UTC."""
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M") if value else "-"
+
+
+def remaining(until: datetime, now: datetime) -> str:
+    """Print what is left until a moment: "13 d 22 h", "3 h 05 min", "passed"."""
+    seconds = int((until - now).total_seconds())
+    if seconds <= 0:
+        return "passed"
+    days, rest = divmod(seconds, 86400)
+    hours, rest = divmod(rest, 3600)
+    if days:
+        return f"{days} d {hours:02} h"
+    if hours:
+        return f"{hours} h {rest // 60:02} min"
+    return f"{rest // 60} min {rest % 60:02} s"
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Print a plain table, its columns as wide as they must be."""
+    lines = [[safe(cell) for cell in row] for row in rows]
+    heads = list(headings)
+    widths = [max(len(line[number]) for line in [heads, *lines]) for number in range(len(heads))]
+    click.secho("  ".join(head.ljust(width) for head, width in zip(heads, widths, strict=True)).rstrip(), bold=True)
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

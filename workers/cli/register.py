@@ -1,0 +1,117 @@
+"""The command `register`: check, import and show the exception register."""
+
+import getpass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from watchdog.register import Document, Register, registered_keys
+from workers.cli.output import fail, json_line, table
+
+
+@click.group()
+def register() -> None:
+    """Import, check or show the register of keys."""
+
+
+@register.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, one for each fault.")
+def check(file: str, *, as_json: bool) -> None:
+    """Report every fault of a register file with its place; change nothing."""
+    document = _load(file, as_json=as_json)
+    count = len(list(registered_keys(document)))
+    if as_json:
+        json_line({"file": file, "faults": 0, "customers": len(document.customers), "keys": count})
+    else:
+        click.echo(f"{file}: no fault; {len(document.customers)} customers, {count} keys.")
+
+
+@register.command(name="import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--by", default=None, help="Who imports it (kept as evidence); the user's name if left out.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+def import_(file: str, by: str | None, *, as_json: bool) -> None:
+    """Make a register file the one that counts. With any fault in it nothing is changed."""
+    document = _load(file, as_json=as_json)
+    from workers.cli.context import runtime  # noqa: PLC0415 - opens the store: only after the file is known to be sound
+    from workers.registering import import_document  # noqa: PLC0415 - same
+
+    with runtime() as found:
+        outcome = import_document(
+            found, document, by=by or getpass.getuser(), source=Path(file).name, now=datetime.now(UTC)
+        )
+    if as_json:
+        json_line(outcome)
+        return
+    if not outcome.changed:
+        click.echo(f"{file}: the same as revision {outcome.revision}, which counts already; nothing was changed.")
+        return
+    click.echo(f"{file}: imported as revision {outcome.revision}; {outcome.keys} keys of {outcome.customers} customers.")
+    for word, names in (("new", outcome.added), ("gone", outcome.removed), ("changed", outcome.altered)):
+        for name in names:
+            click.echo(f"  {word:8} {name}")
+    if outcome.removed:
+        click.echo("Keys that are gone are no longer watched. Open incidents about them stay open.")
+
+
+@register.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, one for each key.")
+def show(*, as_json: bool) -> None:
+    """Show the register that counts."""
+    from workers.cli.context import runtime  # noqa: PLC0415 - the other commands of this group need no store
+
+    with runtime() as found, found.store.read() as unit:
+        latest = unit.register_latest()
+    if latest is None:
+        fail("No register has been imported.", hint="`byok-watchdog register import FILE`; see deploy/register.example.yaml.")
+    revision, text = latest
+    keys = Register(msgspec.json.decode(text, type=Document), revision).keys.values()
+    if as_json:
+        for key in keys:
+            json_line(
+                {
+                    "key": key.id,
+                    "owner": key.entry.owner,
+                    "customer": key.customer.id,
+                    "instance": key.instance.id,
+                    "exception": key.entry.exception.reference if key.entry.exception else None,
+                    "stores": [consumer.store for consumer in key.entry.consumers],
+                    "revision": revision,
+                }
+            )
+        return
+    click.echo(f"Revision {revision}")
+    rows = [
+        (key.id, key.entry.owner.value, key.customer.id, key.instance.id, len(key.entry.consumers)) for key in keys
+    ]
+    table(("KEY", "OWNER", "CUSTOMER", "INSTANCE", "STORES"), rows)
+
+
+@register.command()
+def schema() -> None:
+    """Print the JSON Schema of the register file."""
+    from workers.register_file import schema_json  # noqa: PLC0415 - only this command needs it
+
+    click.echo(schema_json(), nl=False)
+
+
+def _load(file: str, *, as_json: bool) -> Document:
+    from workers.register_file import RegisterFaults, load  # noqa: PLC0415 - `show` needs no YAML
+
+    try:
+        return load(Path(file))
+    except RegisterFaults as faults:
+        for fault in faults.faults:
+            if as_json:
+                json_line({"file": file, "line": fault.line, "place": fault.place, "fault": fault.text, "fix": fault.fix})
+            else:
+                click.echo(f"{file}:{fault.line or '?'}: {fault.place}: {fault.text}", err=True)
+                if fault.fix:
+                    click.echo(f"    {fault.fix}", err=True)
+        fail(
+            f"{file}: {len(faults.faults)} fault{'s' * (len(faults.faults) > 1)}; nothing was changed.",
+            hint="Mend them and try again; `byok-watchdog register schema` prints the schema.",
+        )

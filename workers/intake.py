@@ -1,0 +1,408 @@
+"""Intake: what a feed has received is committed here, cut into records that matter, pointers and broken pieces."""
+
+import hashlib
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from watchdog.cloud import Broken, Cloud, Entry, Pointer, Unpacked
+from watchdog.register import Register
+from watchdog.words import Effect
+from workers.clouds.interface import Objects
+from workers.feeds.interface import FeedFault, Reason, Received
+from workers.feeds.pieces import sealed
+from workers.registry import Registry
+from workers.store.interface import Arrival, Arrived, Carries, Store, Unit, Unreadable
+
+CHUNK = 1000
+"""Most records of a delivery in one transaction, so that urgent work need not wait for the writer for long."""
+
+SEEN_EVERY = 1.0
+"""Seconds between two commits that only say that a feed is alive: noise must not cost a durable commit a batch."""
+
+MOST_BROKEN = 100
+"""Most quarantine rows of one message; what is beyond shares a row, so that a wrong file cannot flood the store."""
+
+_ID_BYTES = 1500  # a database index takes no more than about 2,700 bytes; an S3 bucket with its longest name has 1,088
+_NOT_FOUND_TRIES = 8  # with the delays below: about half an hour
+_MOST_TRIES = 50  # about half a day; claims that ran out count too, so that a deadly object cannot go round for ever
+_RETRY_FIRST = timedelta(seconds=15)
+_RETRY_LONGEST = timedelta(minutes=15)
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many records a feed has brought, and what became of them."""
+
+    received: int = 0
+    kept: int = 0
+    dropped: int = 0
+    broken: int = 0
+
+    def plus(self, other: "Counts") -> "Counts":
+        """Return the sum of both."""
+        return Counts(
+            self.received + other.received,
+            self.kept + other.kept,
+            self.dropped + other.dropped,
+            self.broken + other.broken,
+        )
+
+    def less(self, other: "Counts") -> "Counts":
+        """Return what is left of these without `other`."""
+        return self.plus(Counts(-other.received, -other.kept, -other.dropped, -other.broken))
+
+
+@dataclass(slots=True)
+class Taken:
+    """What became of what was received.
+
+    `ids` are the new inbox rows, to be handed on; `quarantined` the new quarantine rows, of which the caller must tell
+    the operator; `unreadable` the ids of messages in which nothing could be read. `counts.kept` counts new rows only:
+    what was known already is in `counts.received` alone. `fault` is set when a delivery could not be fetched: the row
+    stays in the inbox and is due again, a permanent fault is for the operator.
+    """
+
+    ids: list[tuple[int, Carries]] = field(default_factory=list)
+    quarantined: list[int] = field(default_factory=list)
+    unreadable: set[str] = field(default_factory=set)
+    counts: Counts = field(default_factory=Counts)
+    fault: FeedFault | None = None
+
+    def add(self, other: "Taken") -> None:
+        """Add what became of another part of the same delivery."""
+        self.ids += other.ids
+        self.quarantined += other.quarantined
+        self.unreadable |= other.unreadable
+        self.counts = self.counts.plus(other.counts)
+
+
+@dataclass(slots=True)
+class _Haul:
+    """One received message, unpacked."""
+
+    message: Received
+    unpacked: Unpacked
+
+
+@dataclass(slots=True)
+class _Judged:
+    """What is to be committed of some hauls."""
+
+    records: list[Arrival] = field(default_factory=list)
+    deliveries: list[Arrival] = field(default_factory=list)
+    broken: list[Unreadable] = field(default_factory=list)
+    unreadable: set[str] = field(default_factory=set)
+    counts: Counts = field(default_factory=Counts)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be committed but counts."""
+        return not (self.records or self.deliveries or self.broken)
+
+
+class Intake:
+    """Takes in what feeds receive. Safe between threads. Raises StoreUnavailable, with nothing committed."""
+
+    def __init__(  # noqa: PLR0913  # the parts of the house it works with, and the clocks
+        self,
+        store: Store,
+        registry: Registry,
+        clouds: Callable[[str], Cloud],
+        *,
+        objects: Mapping[str, Objects] | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._clouds = clouds
+        self._objects = objects or {}
+        self._now = now
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._owing: dict[str, Counts] = {}
+        self._told_at: dict[str, float] = {}
+
+    def take(self, feed: str, cloud: str, received: Sequence[Received]) -> Taken:
+        """Commit a batch in one transaction, if there is anything to commit; an empty batch says "I have asked".
+
+        One bad message never loses the others, one bad record never its neighbours: they go to quarantine. Records
+        that mean nothing for the register are dropped and counted.
+        """
+        hauls = [self._unpack(cloud, message) for message in received]
+        return self._keep(feed, cloud, hauls, asked=True)
+
+    def refuse(self, feed: str, cloud: str, message: Received, reason: str) -> Taken:
+        """Commit a message to quarantine whole: our own code has failed on it again and again."""
+        broken = Broken(number=message.first, reason=reason, raw=message.body)
+        return self._keep(feed, cloud, [_Haul(message, Unpacked(broken=[broken]))], asked=True)
+
+    def note_fault(self, feed: str, fault: FeedFault) -> None:
+        """Keep what is wrong with a feed, where the status page shows it; it goes when the feed answers again."""
+        with self._store.write() as unit:
+            unit.feed_seen(feed, error=f"{fault} ({fault.hint()})")
+
+    def flush(self) -> None:
+        """Commit the counts that have not been committed yet; called before a process ends."""
+        for feed in list(self._owing):
+            self._keep(feed, "", [], asked=False, at_once=True)
+
+    # ------------------------------------------------------------------------------------------------------ deliveries
+
+    def read_delivery(self, arrived: Arrived) -> Taken:
+        """Fetch the object that an inbox row points at, take in its records, and settle the row.
+
+        Bounded memory; a crash in between means reading it again, and rows that are known are not added twice. When
+        the object cannot be fetched the row is due again later and the fault is returned; an object that stays away is
+        quarantined.
+        """
+        pointer = msgspec.json.decode(arrived.body, type=Pointer)
+        objects = self._objects[arrived.cloud]
+        with self._store.read() as unit:
+            register = self._registry.current(unit)
+        refusal = objects.refusal(pointer, register)
+        if refusal is None and arrived.attempts >= _MOST_TRIES:
+            refusal = f"reading it was tried {arrived.attempts} times without success"
+        if refusal is not None:
+            return self._give_up(arrived, refusal)
+        total = Taken()
+        try:
+            for piece in objects.pieces(pointer):
+                message = Received(
+                    id=f"{arrived.event_id}#{piece.first}",
+                    body=piece.body,
+                    received_at=arrived.received_at,
+                    receipt=None,
+                    place=piece.name,
+                    first=piece.first,
+                    fault=piece.error,
+                )
+                for part in _parts(self._unpack(arrived.cloud, message)):
+                    total.add(self._keep(arrived.feed, arrived.cloud, [part], asked=False))
+        except FeedFault as fault:
+            if fault.reason is Reason.NOT_FOUND and arrived.attempts + 1 >= _NOT_FOUND_TRIES:
+                total.add(self._give_up(arrived, str(fault)))
+                return total
+            self._again(arrived, fault)
+            total.fault = fault
+            return total
+        outcome = f"{total.counts.received} records read, {total.counts.kept} kept, {total.counts.broken} unreadable"
+        with self._store.write() as unit:
+            unit.arrival_done(arrived.id, at=self._now(), outcome=outcome)
+        return total
+
+    def _again(self, arrived: Arrived, fault: FeedFault) -> None:
+        # A missing object may still appear (a notice can overtake it); other permanent faults wait for a person.
+        waits = not fault.permanent or fault.reason is Reason.NOT_FOUND
+        delay = min(_RETRY_FIRST * 2 ** min(arrived.attempts, 10), _RETRY_LONGEST) if waits else _RETRY_LONGEST
+        with self._store.write() as unit:
+            unit.arrival_retry(arrived.id, due_at=self._now() + delay, error=f"{fault} ({fault.hint()})")
+
+    def _give_up(self, arrived: Arrived, reason: str) -> Taken:
+        piece = Unreadable(
+            feed=arrived.feed,
+            cloud=arrived.cloud,
+            place=arrived.event_id,
+            reason=reason,
+            body=arrived.body,
+            received_at=arrived.received_at,
+        )
+        with self._store.write() as unit:
+            found = unit.quarantine(piece)
+            unit.feed_seen(arrived.feed, broken=1)
+            unit.arrival_done(arrived.id, at=self._now(), outcome=f"quarantined: {reason}")
+        return Taken(quarantined=[] if found is None else [found], counts=Counts(broken=1))
+
+    # -------------------------------------------------------------------------------------------------- body to row
+
+    def _unpack(self, cloud: str, message: Received) -> _Haul:
+        if message.fault is not None:
+            return _Haul(
+                message, Unpacked(broken=[Broken(number=message.first, reason=message.fault, raw=message.body)])
+            )
+        try:
+            return _Haul(message, self._clouds(cloud).unpack(message.body, first=message.first))
+        except MemoryError:
+            raise  # says nothing about the message
+        except Exception as error:  # noqa: BLE001  # a fault of our own code must not stop the feed; it is told
+            broken = Broken(number=message.first, reason=_own_fault(error), raw=message.body)
+            return _Haul(message, Unpacked(broken=[broken]))
+
+    def _judge(self, feed: str, cloud: str, hauls: Sequence[_Haul], register: Register) -> _Judged:
+        """Tell what is to be kept of the hauls under this register."""
+        judged = _Judged()
+        for haul in hauls:
+            unpacked, message = haul.unpacked, haul.message
+            broken = list(unpacked.broken)
+            judged.counts.dropped += unpacked.dropped_count
+            for entry in unpacked.entries:
+                fault, matters = self._weigh(cloud, entry, register, message)
+                if fault is not None:
+                    broken.append(Broken(number=entry.number, reason=fault, raw=entry.raw))
+                elif matters:
+                    judged.records.append(_arrival(feed, cloud, message, entry.event_id, entry.raw))
+                else:
+                    judged.counts.dropped += 1
+            for pointer in unpacked.pointers:
+                body = msgspec.json.encode(pointer)
+                refusal = self._refusal(cloud, pointer, register)
+                if refusal is not None:
+                    broken.append(Broken(number=message.first, reason=refusal, raw=body))
+                else:
+                    row = _arrival(feed, cloud, message, f"{pointer.bucket}/{pointer.name}", body)
+                    judged.deliveries.append(replace(row, carries=Carries.DELIVERY))
+            judged.counts.broken += len(broken)
+            judged.broken += _unreadable(feed, cloud, message, broken)
+            if broken and not (unpacked.entries or unpacked.pointers or unpacked.dropped_count):
+                judged.unreadable.add(message.id)
+        counts = judged.counts
+        counts.received = len(judged.records) + len(judged.deliveries) + counts.dropped + counts.broken
+        return judged
+
+    def _weigh(self, cloud: str, entry: Entry, register: Register, message: Received) -> tuple[str | None, bool]:
+        """Return why an entry cannot be read (None: it can) and whether it matters to the register."""
+        try:
+            signals = self._clouds(cloud).meaning(entry.raw, register, received_at=message.received_at)
+        except MemoryError:
+            raise  # says nothing about the entry
+        except Exception as error:  # noqa: BLE001  # a fault of our own code must not stop the feed; it is told
+            return _own_fault(error), False
+        effects = {signal.effect for signal in signals}
+        if not effects:
+            return "our own code found no meaning at all, not even `no_effect`", False
+        if Effect.UNREADABLE in effects and effects <= {Effect.UNREADABLE, Effect.NO_EFFECT}:
+            return next(signal.reason for signal in signals if signal.effect is Effect.UNREADABLE), False
+        return None, effects != {Effect.NO_EFFECT}
+
+    def _refusal(self, cloud: str, pointer: Pointer, register: Register) -> str | None:
+        objects = self._objects.get(cloud)
+        # A process that fetches nothing leaves the question to the one that does.
+        return None if objects is None else objects.refusal(pointer, register)
+
+    # ---------------------------------------------------------------------------------------------------------- commit
+
+    def _keep(self, feed: str, cloud: str, hauls: Sequence[_Haul], *, asked: bool, at_once: bool = False) -> Taken:
+        register = self._registry.known()
+        while True:
+            judged = self._judge(feed, cloud, hauls, register)
+            owed, is_due = self._owed(feed)
+            writes = is_due or at_once or not judged.is_empty
+            with self._store.write() if writes else self._store.read() as unit:
+                current = self._registry.current(unit)
+                is_current = current.revision == register.revision
+                if is_current and writes:
+                    taken = self._commit(unit, feed, judged, owed, asked=asked)
+            if is_current:
+                break
+            # A register was imported since the meaning was computed: what meant nothing may mean something now.
+            register = current
+        if not writes:
+            self._owe(feed, judged.counts)
+            return Taken(counts=judged.counts)
+        self._paid(feed, owed)
+        return taken
+
+    def _commit(self, unit: Unit, feed: str, judged: _Judged, owed: Counts, *, asked: bool) -> Taken:
+        now = self._now()
+        ids = [(row, Carries.RECORD) for row in _received(unit, judged.records)]
+        ids += [(row, Carries.DELIVERY) for row in _received(unit, judged.deliveries)]
+        quarantined = [unit.quarantine(piece) for piece in judged.broken]
+        counts = replace(judged.counts, kept=len(ids))
+        unit.feed_seen(
+            feed,
+            asked_at=now if asked else None,
+            record_at=now if counts.received or owed.received else None,
+            received=counts.received + owed.received,
+            kept=counts.kept + owed.kept,
+            dropped=counts.dropped + owed.dropped,
+            broken=counts.broken + owed.broken,
+        )
+        return Taken(
+            ids=ids,
+            quarantined=[piece for piece in quarantined if piece is not None],
+            unreadable=judged.unreadable,
+            counts=counts,
+        )
+
+    # ----------------------------------------------------------------------------------------- counts not committed
+
+    def _owed(self, feed: str) -> tuple[Counts, bool]:
+        with self._lock:
+            told_at = self._told_at.get(feed)
+            return self._owing.get(feed, Counts()), told_at is None or self._monotonic() - told_at >= SEEN_EVERY
+
+    def _owe(self, feed: str, counts: Counts) -> None:
+        with self._lock:
+            self._owing[feed] = self._owing.get(feed, Counts()).plus(counts)
+
+    def _paid(self, feed: str, counts: Counts) -> None:
+        with self._lock:
+            self._told_at[feed] = self._monotonic()
+            self._owing[feed] = self._owing.get(feed, Counts()).less(counts)
+
+
+def _received(unit: Unit, arrivals: Sequence[Arrival]) -> list[int]:
+    return unit.receive(arrivals) if arrivals else []
+
+
+def _arrival(feed: str, cloud: str, message: Received, event_id: str, body: bytes) -> Arrival:
+    return Arrival(feed=feed, event_id=_storable(event_id), cloud=cloud, body=body, received_at=message.received_at)
+
+
+def _storable(event_id: str) -> str:
+    """Return an event id that every database can keep and index: odd or overlong ones are replaced by their hash."""
+    raw = event_id.encode("utf-8", "surrogatepass")
+    if len(raw) <= _ID_BYTES and "\0" not in event_id and raw.decode("utf-8", "replace") == event_id:
+        return event_id
+    return f"sha256:{hashlib.sha256(raw).hexdigest()}"
+
+
+def _unreadable(feed: str, cloud: str, message: Received, broken: Sequence[Broken]) -> list[Unreadable]:
+    """Return the quarantine rows of one message: one for each broken record, but for a flood of them."""
+    place = message.place or message.id
+    rows = [
+        (f"{place}, record {one.number}", one.reason, one.raw)
+        for one in broken[: MOST_BROKEN if len(broken) > MOST_BROKEN + 1 else None]
+    ]
+    rest = broken[len(rows) :]
+    if rest:
+        reason = f"{len(rest)} more records cannot be read; the first of them: {rest[0].reason}"
+        rows.append((f"{place}, from record {rest[0].number} on", reason, b"\n".join(one.raw for one in rest)))
+    return [
+        Unreadable(
+            feed=feed,
+            cloud=cloud,
+            place=_text(where),
+            reason=_text(reason),
+            body=sealed(raw),
+            received_at=message.received_at,
+        )
+        for where, reason, raw in rows
+    ]
+
+
+def _text(text: str) -> str:
+    """Return a text that every database can keep: outsiders may have a part in it."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[:2000]
+
+
+def _own_fault(error: Exception) -> str:
+    """Name a fault of our own code in one line: what, and where."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" ({last[0].filename.rsplit('/', 1)[-1]}:{last[0].lineno})" if last else ""
+    return f"our own code failed on it: {traceback.format_exception_only(error)[-1].strip()}{where}"
+
+
+def _parts(haul: _Haul) -> Iterator[_Haul]:
+    """Cut a haul so that no part brings more than a chunk of records into one transaction."""
+    unpacked = haul.unpacked
+    entries = unpacked.entries
+    yield _Haul(haul.message, replace(unpacked, entries=entries[:CHUNK]))
+    for start in range(CHUNK, len(entries), CHUNK):
+        yield _Haul(haul.message, Unpacked(entries=entries[start : start + CHUNK]))

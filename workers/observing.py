@@ -1,0 +1,240 @@
+"""Observing: work one inbox row, one probe, one decision or the passing of time, each in one commit."""
+
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from watchdog import clouds, operators
+from watchdog.health import Health, Mark, Origin, settle
+from watchdog.incidents import Incident
+from watchdog.notices import Notice, Verified
+from watchdog.observation import Changes, Known, advance, observe, subjects_of
+from watchdog.register import Register
+from watchdog.signals import Signal
+from watchdog.words import Effect, Verdict
+from workers.runtime import Runtime
+from workers.stops import stop_at
+from workers.store.interface import Arrived, StoredHealth, StoredIncident, Unit, Unreadable
+
+ATTEMPTS_AT_MOST = 5
+RETRY = timedelta(seconds=30)
+
+_health = msgspec.json.Decoder(Health)
+_incident = msgspec.json.Decoder(Incident)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """A notice that now waits in the outbox, and whether somebody must be woken by it."""
+
+    id: str
+    urgent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What came of one inbox row: the effects seen and the notices that now wait."""
+
+    effects: tuple[str, ...]
+    notices: tuple[Queued, ...]
+
+
+def observe_row(runtime: Runtime, inbox_id: int, *, now: datetime) -> Observed | None:
+    """Work one inbox row; None when it needs no work any more (known, done, or done by somebody else).
+
+    A record that our own code cannot work is tried again later, and after ATTEMPTS_AT_MOST goes to quarantine with the
+    operator told: one bad record neither stalls the rest nor vanishes.
+    """
+    try:
+        with runtime.store.write() as unit:
+            arrived = unit.arrived(inbox_id)
+            if arrived is None:
+                return None
+            stop_at("observe.taken")
+            observed = _observe(runtime, unit, arrived, now)
+            stop_at("observe.before_commit")
+    except Exception as error:
+        # Protects the loop: whatever a record does to our code, the row stays in the inbox and its failure is told.
+        if not _put_aside(runtime, inbox_id, error, now):
+            raise
+        return None
+    stop_at("observe.committed")
+    return observed
+
+
+def _observe(runtime: Runtime, unit: Unit, arrived: Arrived, now: datetime) -> Observed:
+    register = runtime.registry.current(unit)
+    signals = clouds.cloud(arrived.cloud).meaning(arrived.body, register, received_at=arrived.received_at)
+    subjects = set(subjects_of(signals))
+    changes = observe(
+        signals, known(unit, subjects), runtime.world(unit, register), received_at=arrived.received_at, now=now
+    )
+    raw = unit.keep_raw(arrived.body, at=arrived.received_at)
+    unit.append_evidence(
+        "record",
+        arrived.event_id,
+        {
+            "feed": arrived.feed,
+            "cloud": arrived.cloud,
+            "received_at": arrived.received_at,
+            "raw_sha256": raw,
+            "signals": signals,
+        },
+        at=now,
+    )
+    notices = apply(unit, changes, register, now=now)
+    notices += _tell_operators(runtime, unit, arrived, signals, now)
+    unit.arrival_done(arrived.id, at=now, outcome=",".join(sorted({str(signal.effect) for signal in signals})))
+    return Observed(
+        effects=tuple(str(signal.effect) for signal in signals), notices=tuple(_queued(notices))
+    )  # fmt: skip
+
+
+def _tell_operators(
+    runtime: Runtime, unit: Unit, arrived: Arrived, signals: Sequence[Signal], now: datetime
+) -> list[Notice]:
+    """Tell the operators of a record that cannot be trusted or read; it changes nothing else."""
+    found: list[Notice] = []
+    for signal in signals:
+        if signal.effect is Effect.UNREADABLE:
+            unit.quarantine(
+                Unreadable(
+                    feed=arrived.feed, cloud=arrived.cloud, place=arrived.event_id, reason=signal.reason,
+                    body=arrived.body, received_at=arrived.received_at,
+                )
+            )  # fmt: skip
+            found += operators.unreadable(arrived.feed, arrived.event_id, signal.reason, runtime.routing, at=now)
+        if signal.effect is Effect.UNTRUSTED:
+            found += operators.untrusted(arrived.feed, signal, runtime.routing, at=now)
+    added = set(unit.add_notices(found))
+    return [notice for notice in found if notice.id in added]
+
+
+def _put_aside(runtime: Runtime, inbox_id: int, error: Exception, now: datetime) -> bool:
+    """Keep a row that failed for a later try, or in quarantine; False when the store itself is what failed."""
+    with runtime.store.write() as unit:
+        arrived = unit.arrived(inbox_id)
+        if arrived is None:
+            return True
+        reason = "".join(traceback.format_exception_only(error)).strip()
+        runtime.log.error("record.failed", inbox=inbox_id, event_id=arrived.event_id, error=reason, exc_info=error)
+        if arrived.attempts + 1 < ATTEMPTS_AT_MOST:
+            unit.arrival_retry(inbox_id, due_at=now + RETRY * (arrived.attempts + 1), error=reason)
+            return True
+        unit.quarantine(
+            Unreadable(
+                feed=arrived.feed, cloud=arrived.cloud, place=arrived.event_id,
+                reason=f"our own reading failed {ATTEMPTS_AT_MOST} times: {reason}", body=arrived.body,
+                received_at=arrived.received_at,
+            )
+        )  # fmt: skip
+        unit.append_evidence("quarantined", arrived.event_id, {"feed": arrived.feed, "reason": reason}, at=now)
+        unit.add_notices(operators.unreadable(arrived.feed, arrived.event_id, reason, runtime.routing, at=now))
+        unit.arrival_done(inbox_id, at=now, outcome="quarantined")
+    return True
+
+
+def known(unit: Unit, subjects: Iterable[str]) -> Known:
+    """Load the state that a change of these subjects may touch: theirs, and that of their incidents' other members."""
+    wanted = set(subjects)
+    open_ids = sorted(set(unit.open_incidents(wanted).values()), key=_by_number)
+    found = [stored for stored in (unit.incident(one) for one in open_ids) if stored is not None]
+    opened = [_incident.decode(stored.doc) for stored in found]
+    wanted.update(subject for incident in opened for subject in incident.subjects)
+    stored = unit.healths(wanted)
+    healths = {subject: _health.decode(one.doc) for subject, one in stored.items()}
+    return Known(
+        healths={subject: healths.get(subject, Health(subject=subject)) for subject in wanted}, incidents=opened
+    )
+
+
+def _by_number(incident_id: str) -> int:
+    return int(incident_id.rpartition("-")[2])
+
+
+def apply(unit: Unit, changes: Changes, register: Register, *, now: datetime) -> list[Notice]:
+    """Write everything that has changed, with the evidence for it; return the notices that are new."""
+    for subject, (found, assessment) in changes.healths.items():
+        key = register.keys.get(subject)
+        unit.put_health(
+            StoredHealth(
+                subject=subject, doc=msgspec.json.encode(settle(found)), verdict=assessment.verdict,
+                customer=key.customer.id if key else "", changed_at=now,
+            )
+        )  # fmt: skip
+        was = changes.was.get(subject, Verdict.BLIND)
+        if was is not assessment.verdict:
+            unit.append_evidence(
+                "verdict", subject, {"was": was, "is": assessment.verdict, "why": assessment.why}, at=now
+            )
+    for incident in changes.incidents:
+        put_incident(unit, incident)
+        unit.append_evidence("incident", incident.id, incident_evidence(incident), at=now)
+    for incident_id, decision in changes.decisions:
+        unit.append_evidence("decision", incident_id, msgspec.to_builtins(decision), at=now)
+    added = set(unit.add_notices(changes.notices))
+    return [notice for notice in changes.notices if notice.id in added]
+
+
+def put_incident(unit: Unit, incident: Incident) -> None:
+    """Write one incident."""
+    unit.put_incident(
+        StoredIncident(
+            id=incident.id, doc=msgspec.json.encode(incident), is_open=incident.is_open, customer=incident.customer,
+            stage=incident.stage, subjects=incident.subjects, check_at=incident.check_at if incident.is_open else None,
+        )
+    )  # fmt: skip
+
+
+def incident_evidence(incident: Incident) -> Mapping[str, object]:
+    """Return what the evidence keeps of an incident's turn."""
+    return {
+        "customer": incident.customer,
+        "subjects": incident.subjects,
+        "stage": incident.stage,
+        "turn": incident.turn,
+        "why": incident.turns[-1].why,
+        "fault": incident.fault,
+        "severity": incident.severity,
+        "resolved_by": incident.resolved_by,
+    }
+
+
+def _queued(notices: Iterable[Notice]) -> Iterable[Queued]:
+    return (Queued(id=notice.id, urgent=notice.urgent) for notice in notices)
+
+
+def advance_incident(runtime: Runtime, incident_id: str, *, now: datetime) -> tuple[Queued, ...]:
+    """Look at an incident again because time has passed (a deadline came near). Running it twice is harmless."""
+    with runtime.store.write() as unit:
+        stored = unit.incident(incident_id)
+        if stored is None or not stored.is_open:
+            return ()
+        state = known(unit, stored.subjects)
+        register = runtime.registry.current(unit)
+        changes = advance({}, state, runtime.world(unit, register), now=now)
+        return tuple(_queued(apply(unit, changes, register, now=now)))
+
+
+def take_marks(
+    runtime: Runtime, marks: Mapping[str, Sequence[Mark]], *, kind: str, evidence: Mapping[str, object], now: datetime,
+    probed: Mapping[str, Verified] | None = None,
+) -> tuple[Queued, ...]:  # fmt: skip
+    """Take what a probe or an operator says down the same path as a record, in one commit."""
+    with runtime.store.write() as unit:
+        register = runtime.registry.current(unit)
+        for subject in marks:
+            unit.append_evidence(kind, subject, evidence, at=now)
+        changes = advance(marks, known(unit, marks), runtime.world(unit, register), now=now, probed=probed)
+        return tuple(_queued(apply(unit, changes, register, now=now)))
+
+
+def operator_mark(by: str, reason: str, *, at: datetime) -> Mark:
+    """Return the mark of a named decision that nothing is wrong any more."""
+    return Mark(
+        id=f"operator:{by}:{at.isoformat()}", at=at, origin=Origin.OPERATOR, effect=None,
+        reason=f"decision of {by}: {reason}",
+    )  # fmt: skip

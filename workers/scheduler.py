@@ -1,0 +1,98 @@
+"""The scheduler: what must happen by itself. Two of them are harmless: every job is claimed in the store."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from workers.observing import advance_incident
+from workers.runtime import Runtime, utc_now
+from workers.store.interface import ProcessSeen
+from workers.working import Work
+
+ROW_GRACE = timedelta(seconds=10)
+"""A row that nobody has worked by then was lost by the broker, or by a worker that died."""
+
+NOTICE_GRACE = timedelta(seconds=3)
+SWEEP = timedelta(seconds=2)
+ADVANCE = timedelta(seconds=15)
+BEAT = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A periodic job. `claimed`: only one scheduler runs it in each period; otherwise every scheduler runs it."""
+
+    name: str
+    every: timedelta
+    run: Callable[[datetime], None]
+    claimed: bool = True
+
+
+class Scheduler:
+    """Runs the jobs until told to stop."""
+
+    def __init__(self, runtime: Runtime, work: Work) -> None:
+        self.runtime = runtime
+        self.work = work
+        self.started_at = utc_now()
+        self.degraded: str | None = None
+        self.jobs = (
+            Job("sweep", SWEEP, self.sweep, claimed=False),
+            Job("advance", ADVANCE, self.advance),
+            Job("beat", BEAT, self.beat, claimed=False),
+        )
+
+    def sweep(self, now: datetime) -> None:
+        """Work what is due and was not picked up: lost by the broker, dropped by a dead worker, or due for a retry."""
+        done = self.work.drain(before=now - ROW_GRACE, threads=8)
+        with self.runtime.store.read() as unit:
+            late = [notice_id for notice_id, _ in unit.notices_due(now - NOTICE_GRACE, 50)]
+        for notice_id in late:
+            self.work.deliver(notice_id)
+        if done or late:
+            self.runtime.log.info("swept", rows_and_notices=done, late_notices=len(late))
+
+    def advance(self, now: datetime) -> None:
+        """Look again at the incidents for which a deadline has come near."""
+        with self.runtime.store.read() as unit:
+            due = unit.incidents_due(now, 200)
+        for incident_id in due:
+            self.work.send(advance_incident(self.runtime, incident_id, now=now))
+
+    def beat(self, now: datetime) -> None:
+        """Leave a sign of life."""
+        with self.runtime.store.write() as unit:
+            unit.process_beat(
+                ProcessSeen(
+                    name=self.runtime.name, kind="scheduler", seen_at=now, started_at=self.started_at,
+                    degraded=self.degraded,
+                )
+            )  # fmt: skip
+
+    def run(self, stop: threading.Event) -> None:
+        """Run until `stop` is set; each job on a thread of its own, so that a slow one holds up no other."""
+        threads = [threading.Thread(target=self._repeat, args=(job, stop), name=job.name) for job in self.jobs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _repeat(self, job: Job, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                self._once(job)
+            except Exception as error:
+                # Protects the loop: a store that is away for a while must not end the schedule. It is told in the log,
+                # and the missing beat shows on the status.
+                self.runtime.log.error("job.failed", job=job.name, exc_info=error)
+            stop.wait(job.every.total_seconds())
+
+    def _once(self, job: Job) -> None:
+        now = utc_now()
+        if job.claimed:
+            with self.runtime.store.write() as unit:
+                mine = unit.claim_job(job.name, now=now, every=job.every * 0.9)
+            if not mine:
+                return
+        job.run(now)

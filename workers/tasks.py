@@ -1,0 +1,40 @@
+"""The Celery worker: three thin tasks around the functions that every process can call."""
+
+import os
+from functools import lru_cache
+
+import structlog
+from celery import Celery
+
+from workers import broker
+from workers.broker import Hand
+from workers.runtime import Runtime
+from workers.settings import Settings
+from workers.working import Work
+
+
+def make_worker_app(settings: Settings) -> Celery:
+    """Return the Celery application with its tasks. Each worker process opens its own store, after the fork."""
+    app = broker.make_app(settings)
+
+    @lru_cache(maxsize=1)
+    def work_of(pid: int) -> Work:  # the argument makes a forked child build its own
+        structlog.contextvars.bind_contextvars(pid=pid)
+        return Work(Runtime(settings), Hand(app))
+
+    def work() -> Work:
+        return work_of(os.getpid())
+
+    @app.task(name=broker.OBSERVE)  # type: ignore[untyped-decorator]  # celery ships no types
+    def observe(inbox_id: int) -> None:
+        work().observe(inbox_id)
+
+    @app.task(name=broker.READ_DELIVERY)  # type: ignore[untyped-decorator]  # celery ships no types
+    def read_delivery(inbox_id: int) -> None:
+        work().read_delivery(inbox_id)
+
+    @app.task(name=broker.DELIVER)  # type: ignore[untyped-decorator]  # celery ships no types
+    def deliver(notice_id: str) -> None:
+        work().deliver(notice_id)
+
+    return app
