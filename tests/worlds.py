@@ -75,7 +75,8 @@ def document(*keys: KeyEntry) -> Document:
             emergency_contact="+1 555 0100, any hour",
             verify_url="https://vendor.example/verify",
             aws=AwsVendor(
-                accounts=[AwsAccount(id=VENDOR_ACCOUNT)], principals=[AwsPrincipal(arn=ROLE, unique_id="AROAEXAMPLEACME00001")]
+                accounts=[AwsAccount(id=VENDOR_ACCOUNT)],
+                principals=[AwsPrincipal(arn=ROLE, unique_id="AROAEXAMPLEACME00001")],
             ),
         ),
         customers=[

@@ -124,9 +124,7 @@ def loss_of(condition: Condition) -> tuple[Effect | None, Means | None]:
     }.get(condition.latest.cause or Cause.UNKNOWN), None
 
 
-def _consumers(
-    conditions: Iterable[Condition], key: RegisteredKey, table: ImpactTable
-) -> tuple[ConsumerImpact, ...]:
+def _consumers(conditions: Iterable[Condition], key: RegisteredKey, table: ImpactTable) -> tuple[ConsumerImpact, ...]:
     """For each store the worst of what the open losses do to it; the register's order."""
     found: list[ConsumerImpact] = []
     for consumer in key.entry.consumers:
@@ -198,7 +196,9 @@ def _headlines(
     """The first moment after which something cannot be had back, and the first one of another kind (impact.md 2.2)."""
     terminals = [found.terminal for found in consumers if found.terminal is not None]
     now_or_dated = [
-        deadline for deadline in (*key_deadlines, *terminals) if deadline.at is not None or deadline.words == impact.ACT_NOW
+        deadline
+        for deadline in (*key_deadlines, *terminals)
+        if deadline.at is not None or deadline.words == impact.ACT_NOW
     ]
     if not now_or_dated or not losses:
         undated = [deadline for deadline in key_deadlines if deadline.at is None]
@@ -210,7 +210,9 @@ def _headlines(
 
 
 def _expiry(conditions: Iterable[Condition]) -> Deadline | None:
-    dated = [condition.latest for condition in conditions if condition.slot is Slot.EXPIRY and condition.latest.deadline]
+    dated = [
+        condition.latest for condition in conditions if condition.slot is Slot.EXPIRY and condition.latest.deadline
+    ]
     if not dated:
         return None
     first = min(dated, key=lambda mark: mark.deadline or mark.at)
@@ -354,4 +356,3 @@ def _store_command(template: str | None, consumer: str) -> str | None:
 
 def _plain(text: str) -> bool:
     return bool(text) and all(char.isascii() and (char.isalnum() or char in "-_.") for char in text)
-

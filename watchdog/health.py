@@ -75,15 +75,13 @@ class Slot(StrEnum):
     FEED = "feed"
 
 
-STATE_SLOTS = frozenset(
-    {Slot.DESTROYED, Slot.DELETION, Slot.CONTAINER, Slot.MATERIAL, Slot.STORE, Slot.DISABLED}
-)
+STATE_SLOTS = frozenset({Slot.DESTROYED, Slot.DELETION, Slot.CONTAINER, Slot.MATERIAL, Slot.STORE, Slot.DISABLED})
 """Slots in which nobody can use the key: the consumers' clocks run from the first of them until the last is closed."""
 
 LOSS_SLOTS = STATE_SLOTS | {Slot.ACCESS, Slot.PATH, Slot.USE}
 
 _OUTLIVES_PROOF = frozenset({Slot.EXPIRY, Slot.PROTECTION, Slot.FEED, Slot.DESTROYED})
-"""A key that works today is no proof that it does not expire, is protected, is watched, or that it was not destroyed."""
+"""A key that works today is no proof that it will not expire, is protected and watched, or was not destroyed."""
 
 _SYMPTOMS_OF_LOSS = frozenset(
     {

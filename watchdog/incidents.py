@@ -151,7 +151,9 @@ def follow(incident: Incident, now: Standing, why: str | None, *, at: datetime) 
     return replace(moved, turns=(*incident.turns, Turn(number=incident.turn + 1, stage=now.stage, at=at, why=why)))
 
 
-def opened(number: Callable[[], int], customer: str, subjects: Sequence[str], now: Standing, *, at: datetime) -> Incident:
+def opened(
+    number: Callable[[], int], customer: str, subjects: Sequence[str], now: Standing, *, at: datetime
+) -> Incident:
     """Open an incident at its first standing."""
     return Incident(
         id=f"KW-{number()}",

@@ -46,7 +46,7 @@ def unreadable(feed: str, place: str, reason: str, routing: Routing, *, at: date
     """Something on a feed cannot be read and lies in quarantine. At most one notice an hour for each feed."""
     facts = OperatorFacts(
         subject=f"Feed {feed}: a piece could not be read",
-        what=f"A piece of feed {feed} could not be read and was kept in quarantine; its neighbours were worked. {reason}",
+        what=f"A piece of feed {feed} could not be read and is kept in quarantine; its neighbours were worked. {reason}",
         where=place,
         next="Look at it with `byok-watchdog status --quarantine`. If it is an audit record, a change of a key may be "
         "hidden in it: check the keys of this feed, then mend the sender. There may be more pieces of this hour.",
@@ -54,6 +54,19 @@ def unreadable(feed: str, place: str, reason: str, routing: Routing, *, at: date
         severity=Severity.ERROR,
     )
     return tell(f"unreadable:{feed}:{_hour(at)}", facts, routing, at=at)
+
+
+def unfetched(feed: str, place: str, reason: str, hint: str, routing: Routing, *, at: datetime) -> list[Notice]:
+    """An object that a notice pointed at cannot be fetched; the records in it are not known. Tried again meanwhile."""
+    facts = OperatorFacts(
+        subject=f"Feed {feed}: an object cannot be fetched",
+        what=f"Audit records wait in an object that cannot be fetched: {reason}. A change of a key may be among them.",
+        where=place,
+        next=f"{hint[:1].upper()}{hint[1:]}. It is tried again every quarter of an hour; nothing else is needed then.",
+        at=at,
+        severity=Severity.ERROR,
+    )
+    return tell(f"unfetched:{feed}:{_hour(at)}", facts, routing, at=at)
 
 
 def untrusted(feed: str, signal: Signal, routing: Routing, *, at: datetime) -> list[Notice]:
@@ -75,7 +88,7 @@ def undeliverable(notice: Notice, reason: str, hint: str, routing: Routing, *, a
     whom = notice.recipient.email if notice.recipient else "the on-call"
     facts = OperatorFacts(
         subject=f"Notice {notice.id} could not be delivered",
-        what=f"The notice {notice.id} ({notice.kind}) to {whom} over channel {notice.channel} failed for good: {reason}",
+        what=f"The notice {notice.id} ({notice.kind}) to {whom} over {notice.channel} failed for good: {reason}",
         where=f"channel {notice.channel}" + (f", incident {notice.incident}" if notice.incident else ""),
         next=f"{hint + ' ' if hint else ''}Reach {whom} in another way now, and tell them what the notice says: "
         f"`byok-watchdog status {notice.incident or ''}`.".replace(" `.", "`."),

@@ -151,7 +151,7 @@ class _CustomerMail:
     decision: Decision
 
 
-def _customer_mail(  # noqa: PLR0911 - each return is one named reason
+def _customer_mail(
     incident: Incident, previous: Incident | None, assessments: Mapping[str, Assessment], register: Register,
     routing: Routing, customer: Customer | None,
 ) -> _CustomerMail:  # fmt: skip

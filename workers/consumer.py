@@ -102,7 +102,7 @@ class Consumer:
     store.
     """
 
-    def __init__(  # noqa: PLR0913  # the functions that the process gives, each by its name
+    def __init__(  # the functions that the process gives, each by its name
         self,
         source: Source,
         intake: Intake,

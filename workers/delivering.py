@@ -50,7 +50,9 @@ def _send(runtime: Runtime, notice: Notice, now: datetime) -> tuple[Rendered | N
     channel = runtime.channels.get(notice.channel)
     if channel is None:
         hint = f"No channel is called {notice.channel!r} any more: put it back into the settings."
-        return None, Receipt(outcome=Outcome.PERMANENT, reason=Reason.CLIENT_ERROR, hint=hint, excerpt="no such channel")
+        return None, Receipt(
+            outcome=Outcome.PERMANENT, reason=Reason.CLIENT_ERROR, hint=hint, excerpt="no such channel"
+        )
     rendered: Rendered | None = None
     try:
         rendered = channel.render(notice)
@@ -98,14 +100,21 @@ def _next(lease: Lease, receipt: Receipt, now: datetime) -> tuple[NoticeState, d
 
 
 def wait(attempts: int, retry_after: timedelta | None) -> timedelta:
-    """How long to wait after this many earlier attempts: the schedule with a tenth of jitter, or what the far end asks."""
+    """How long to wait after this many earlier attempts: the schedule with jitter, or longer if the far end asks."""
     planned = RETRIES[min(attempts, len(RETRIES) - 1)]
     jittered = planned * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, protects nothing
     return max(jittered, min(retry_after, RETRIES[-1])) if retry_after else jittered
 
 
 def _prove(
-    unit: Unit, lease: Lease, rendered: Rendered | None, receipt: Receipt, state: NoticeState, *, held: bool, now: datetime
+    unit: Unit,
+    lease: Lease,
+    rendered: Rendered | None,
+    receipt: Receipt,
+    state: NoticeState,
+    *,
+    held: bool,
+    now: datetime,
 ) -> None:
     notice = lease.notice
     body: Mapping[str, object] = {
@@ -127,7 +136,7 @@ def _prove(
 
 def _escalate(runtime: Runtime, unit: Unit, notice: Notice, receipt: Receipt, now: datetime) -> None:
     """Tell somebody else that a notice failed for good; of a failed operator notice only another channel is told."""
-    if notice.kind is Kind.OPERATOR and len(runtime.routing.operators) < 2:  # noqa: PLR2004 - no second way exists
+    if notice.kind is Kind.OPERATOR and len(runtime.routing.operators) < 2:
         runtime.log.critical("operators.unreachable", notice=notice.id, reason=receipt.excerpt, hint=receipt.hint)
         return
     if notice.kind is Kind.OPERATOR and notice.dedup.startswith("operator:undeliverable:"):

@@ -109,7 +109,7 @@ class _Judged:
 class Intake:
     """Takes in what feeds receive. Safe between threads. Raises StoreUnavailable, with nothing committed."""
 
-    def __init__(  # noqa: PLR0913  # the parts of the house it works with, and the clocks
+    def __init__(  # the parts of the house it works with, and the clocks
         self,
         store: Store,
         registry: Registry,

@@ -39,7 +39,8 @@ def utc_now() -> datetime:
 def impact_table() -> ImpactTable:
     """Read the impact table that travels with the product."""
     text = resources.files("watchdog").joinpath("data/store_impact.yaml").read_text(encoding="utf-8")
-    return impact.read(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    # The C loader is safe too, and ten times as fast; it is missing where PyYAML was built without libyaml.
+    return impact.read(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))  # noqa: S506 - both safe
 
 
 @dataclass

@@ -1,6 +1,8 @@
 """Settings: one TOML file and a few environment variables, read once, every fault reported together."""
 
+import hashlib
 import os
+import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ STORE_VARIABLE = "BYOK_WATCHDOG_STORE_URL"
 BROKER_VARIABLE = "BYOK_WATCHDOG_BROKER_URL"
 
 EMBEDDED = "embedded"
+_SOCKET_PATH_BYTES = 100  # Linux allows 107
 
 _FEED_KINDS = {"sqs": ("url", "region"), "folder": ("path",)}
 _TOP = ("store", "broker", "feeds", "channels", "routes", "operators", "customer_mail", "worker", "home")
@@ -78,7 +81,11 @@ class Settings:
 
     def embedded_socket(self) -> Path:
         """Path of the socket of the embedded broker."""
-        return self.home / "broker.sock"
+        path = self.home / "broker.sock"
+        if len(str(path)) < _SOCKET_PATH_BYTES:
+            return path
+        short = hashlib.sha256(str(self.home).encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"byok-{short}.sock"
 
     def celery_broker_url(self) -> str:
         """The broker's address as Celery wants it."""
@@ -104,7 +111,9 @@ def load(environment: Mapping[str, str], *, config: Path | None = None) -> Setti
     channels = _channels(_section(plain, "channels", faults), faults)
     names = {channel.name for channel in channels}
     routes = _routes(_section(plain, "routes", faults), names, faults)
-    operators = _names(plain.get("operators", [next(iter(names))] if len(names) == 1 else []), "operators", names, faults)
+    operators = _names(
+        plain.get("operators", [next(iter(names))] if len(names) == 1 else []), "operators", names, faults
+    )
     mail = plain.get("customer_mail")
     if mail is None and not plain:
         mail = "console"
@@ -233,7 +242,9 @@ def secret(reference: object, place: str) -> object:
         try:
             return Path(rest).read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise SettingsFaults([SettingsFault(place, f"cannot read the secret from {rest}: {error.strerror}")]) from None
+            raise SettingsFaults(
+                [SettingsFault(place, f"cannot read the secret from {rest}: {error.strerror}")]
+            ) from None
     return reference
 
 
@@ -241,6 +252,8 @@ def resolved(channel: ChannelSettings) -> dict[str, object]:
     """Return a channel's options with the secrets in place; lists are resolved one by one. Raises SettingsFaults."""
     place = f"channels.{channel.name}"
     return {
-        key: [secret(one, f"{place}.{key}") for one in value] if isinstance(value, list) else secret(value, f"{place}.{key}")
+        key: [secret(one, f"{place}.{key}") for one in value]
+        if isinstance(value, list)
+        else secret(value, f"{place}.{key}")
         for key, value in channel.options.items()
     }

@@ -8,6 +8,7 @@ from celery import Celery
 
 from workers import broker
 from workers.broker import Hand
+from workers.processes import make_intake
 from workers.runtime import Runtime
 from workers.settings import Settings
 from workers.working import Work
@@ -20,7 +21,8 @@ def make_worker_app(settings: Settings) -> Celery:
     @lru_cache(maxsize=1)
     def work_of(pid: int) -> Work:  # the argument makes a forked child build its own
         structlog.contextvars.bind_contextvars(pid=pid)
-        return Work(Runtime(settings), Hand(app))
+        runtime = Runtime(settings)
+        return Work(runtime, make_intake(runtime), Hand(app))
 
     def work() -> Work:
         return work_of(os.getpid())

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
+from watchdog import operators
 from workers.broker import BrokerAway, Hand
 from workers.delivering import Delivered, deliver
 from workers.intake import Intake, Taken
 from workers.observing import Queued, observe_row
 from workers.runtime import Runtime, utc_now
 from workers.stops import stop_at
-from workers.store.interface import Carries
+from workers.store.interface import Arrived, Carries
 
 READING = timedelta(seconds=55)
 """How long one reading of a delivery may take before another process may begin it again."""
@@ -21,10 +22,20 @@ BATCH = 50
 class Work:
     """The work of one process. Every piece may be lost or done twice without harm: the store knows what is done."""
 
-    def __init__(self, runtime: Runtime, hand: Hand | None) -> None:
+    def __init__(self, runtime: Runtime, intake: Intake, hand: Hand | None) -> None:
         self.runtime = runtime
+        self.intake = intake
         self.hand = hand
-        self.intake = Intake(runtime.store, runtime.registry)
+
+    def by_itself(self) -> "Work":
+        """Return the same work without the broker: everything is done in this process."""
+        return Work(self.runtime, self.intake, None)
+
+    def hand_rows(self, rows: Iterable[tuple[int, Carries]]) -> None:
+        """Queue inbox rows for the workers. Raises BrokerAway."""
+        if self.hand is None:
+            raise BrokerAway("this process works without a broker")
+        self.hand.rows(rows)
 
     def observe(self, inbox_id: int) -> None:
         """Work one record, then see that its notices go out."""
@@ -40,18 +51,34 @@ class Work:
             arrived = unit.claim_arrival(inbox_id, now=now, length=READING)
         if arrived is None or arrived.carries is not Carries.DELIVERY:
             return
-        taken = self.intake.read_delivery(arrived, now=now)
+        taken = self.intake.read_delivery(arrived)
         stop_at("delivery.read")
-        self._pass_on(taken)
-
-    def _pass_on(self, taken: Taken) -> None:
         try:
-            if self.hand is None:
-                raise BrokerAway("no broker in this process")
-            self.hand.rows(taken.ids)
+            self.hand_rows(taken.ids)
         except BrokerAway:
-            for inbox_id, carries in taken.ids:
-                self.row(inbox_id, carries)
+            for row in taken.ids:
+                self.row(*row)
+        self._tell(arrived, taken)
+
+    def _tell(self, arrived: Arrived, taken: Taken) -> None:
+        """Tell the operators what could not be read, or not be fetched."""
+        now = utc_now()
+        routing = self.runtime.routing
+        notices = []
+        if taken.quarantined:
+            reason = f"{len(taken.quarantined)} pieces of the object are in quarantine"
+            notices += operators.unreadable(arrived.feed, arrived.event_id, reason, routing, at=now)
+        if taken.fault is not None:
+            fault = taken.fault
+            self.runtime.log.warning("delivery.fault", object=arrived.event_id, reason=fault.reason, text=str(fault))
+            if fault.permanent:
+                notices += operators.unfetched(
+                    arrived.feed, arrived.event_id, str(fault), fault.hint(), routing, at=now
+                )
+        if notices:
+            with self.runtime.store.write() as unit:
+                told = set(unit.add_notices(notices))
+            self.send(Queued(id=one.id, urgent=one.urgent) for one in notices if one.id in told)
 
     def row(self, inbox_id: int, carries: Carries) -> None:
         """Work one inbox row of either kind."""
@@ -64,12 +91,15 @@ class Work:
         """Hand notices on to the workers, or send them here when the broker is away."""
         waiting = list(notices)
         try:
-            if self.hand is None:
-                raise BrokerAway("no broker in this process")
-            self.hand.notices(waiting)
+            self._hand_notices(waiting)
         except BrokerAway:
             for notice in waiting:
                 self.deliver(notice.id)
+
+    def _hand_notices(self, notices: Iterable[Queued]) -> None:
+        if self.hand is None:
+            raise BrokerAway("this process works without a broker")
+        self.hand.notices(notices)
 
     def deliver(self, notice_id: str) -> Delivered | None:
         """Send one notice."""

@@ -116,7 +116,9 @@ def test_a_tie_counts_as_the_worse_and_asks_for_a_probe() -> None:
 def test_cancel_and_enable_in_one_second_count_as_disabled_until_probed() -> None:
     found = judge(
         after(
-            signal(Effect.KEY_DELETION_SCHEDULED, -60), signal(Effect.DELETION_CANCELLED, 0), signal(Effect.KEY_ENABLED, 0)
+            signal(Effect.KEY_DELETION_SCHEDULED, -60),
+            signal(Effect.DELETION_CANCELLED, 0),
+            signal(Effect.KEY_ENABLED, 0),
         )
     )
     assert [Slot.DISABLED] == [condition.slot for condition in found.conditions]
@@ -217,7 +219,9 @@ def test_material_imported_with_an_end_starts_a_clock() -> None:
 
 
 def test_an_old_record_that_comes_after_the_proof_opens_nothing() -> None:
-    proven = health.settle(health.add(after(signal(Effect.KEY_DISABLED, 0), signal(Effect.KEY_ENABLED, 5)), [proof(60)]))
+    proven = health.settle(
+        health.add(after(signal(Effect.KEY_DISABLED, 0), signal(Effect.KEY_ENABLED, 5)), [proof(60)])
+    )
     late = health.add(proven, health.marks_of(signal(Effect.KEY_DISABLED, 20, event="late"), received_at=T0))
     assert late == proven
 

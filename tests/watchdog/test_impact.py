@@ -21,7 +21,9 @@ AWS = [name for name in EXAMPLES if name.startswith("aws-") and "after" not in E
 
 def impacts(given: dict[str, Any]) -> list[ConsumerImpact]:
     return [
-        row_impact(table(), table().row(name), since=given["at"], consumer=Consumer(id=name, store=table().row(name).store))
+        row_impact(
+            table(), table().row(name), since=given["at"], consumer=Consumer(id=name, store=table().row(name).store)
+        )
         for name in given["stores"]
     ]
 
@@ -111,17 +113,13 @@ def test_every_row_says_where_it_comes_from(row: Row) -> None:
 
 @pytest.mark.parametrize("field", ["source", "checked_on", "confidence"])
 def test_a_row_without_its_provenance_fails(field: str) -> None:
-    plain = yaml.safe_load(
-        (Path(impact.__file__).parent / "data" / "store_impact.yaml").read_text(encoding="utf-8")
-    )
+    plain = yaml.safe_load((Path(impact.__file__).parent / "data" / "store_impact.yaml").read_text(encoding="utf-8"))
     del plain["stores"][0][field]
     with pytest.raises(ValueError, match=field):
         impact.read(plain)
 
 
-@pytest.mark.parametrize(
-    ("text", "hours"), [("PT2H", 2), ("P7D", 168), ("PT0S", 0), ("PT90M", 1.5), ("P1DT12H", 36)]
-)
+@pytest.mark.parametrize(("text", "hours"), [("PT2H", 2), ("P7D", 168), ("PT0S", 0), ("PT90M", 1.5), ("P1DT12H", 36)])
 def test_it_reads_durations(text: str, hours: float) -> None:
     assert impact.duration(text) == timedelta(hours=hours)
 

@@ -25,7 +25,13 @@ from watchdog.signals import Signal
 from watchdog.words import Cause, Effect, Fault, Means, Severity, Stage, Verdict
 
 DAY = timedelta(days=1)
-EVERYBODY = [("alarm", "hook", "-"), ("alarm", "mail", "Alice"), ("alarm", "mail", "Bob"), ("alarm", "mail", "Carol"), ("alarm", "pager", "-")]  # fmt: skip
+EVERYBODY = [
+    ("alarm", "hook", "-"),
+    ("alarm", "mail", "Alice"),
+    ("alarm", "mail", "Bob"),
+    ("alarm", "mail", "Carol"),
+    ("alarm", "pager", "-"),
+]
 
 
 def facts(notice: Notice) -> Facts:
@@ -107,7 +113,9 @@ def test_a_relapse_pages_again_in_the_same_incident() -> None:
     story.push(signal(Effect.KEY_DISABLED))
     story.push(signal(Effect.KEY_ENABLED, 5))
     notices = story.push(signal(Effect.KEY_DISABLED, 8))
-    assert ["KW-1001:impaired:3"] == [notice.dedup for notice in notices if notice.channel == "pager" and notice.kind is Kind.ALARM]  # noqa: E501
+    assert ["KW-1001:impaired:3"] == [
+        notice.dedup for notice in notices if notice.channel == "pager" and notice.kind is Kind.ALARM
+    ]
 
 
 def test_a_loss_after_the_resolve_is_a_new_incident() -> None:

@@ -8,7 +8,9 @@ from workers.cli.output import fail, json_line, table
 
 @click.command()
 @click.option("--cloud", "name", default="aws", type=click.Choice(clouds.CLOUDS), help="Whose catalogue.")
-@click.option("--for", "purpose", default=None, help="Print the event filter for this purpose instead; `list` lists them.")
+@click.option(
+    "--for", "purpose", default=None, help="Print the event filter for this purpose instead; `list` lists them."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, one for each operation.")
 def catalogue(name: str, purpose: str | None, *, as_json: bool) -> None:
     """List every operation with its effect, or print the filters that let them be seen."""

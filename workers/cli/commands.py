@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, Row] = {
     "replay": Row(at="workers.cli.replay:replay", does="Feed recorded deliveries through the whole path again."),
     "catalogue": Row(at="workers.cli.catalogue:catalogue", does="List what is seen and what cannot be seen."),
     "doctor": Row(at="workers.cli.doctor:doctor", does="Check the settings and everything that they name."),
+    "resolve": Row(at="workers.cli.decisions:resolve", does="Close an incident by a named decision."),
     "evidence": Row(at="workers.cli.evidence:evidence", does="Verify the chain of evidence."),
 }
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from workers.cli.output import fail
 from workers.runtime import Runtime
 from workers.settings import Settings, SettingsFaults, load
-from workers.store import StoreUnavailable, migrate
+from workers.store import migrate
+from workers.store.interface import StoreUnavailable
 
 
 def settings() -> Settings:

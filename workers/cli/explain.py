@@ -32,7 +32,7 @@ def explain(register_path: str, *, as_json: bool, cloud: str, paths: tuple[str, 
     and SNS bodies, LookupEvents answers, CloudTrail files, JSON lines, plain or gz.
     """
     try:
-        register = Register(load(register_path))
+        register = Register(load(Path(register_path)))
     except RegisterFaults as faults:
         fail(f"The register {register_path} has faults:\n{faults}", hint="Mend them; `byok-watchdog register check`.")
     missing = [path for path in paths if path != "-" and not Path(path).exists()]
@@ -126,5 +126,3 @@ def _print(row: dict[str, Any]) -> None:
 
 def _joined(*parts: object) -> str:
     return ", ".join(str(part) for part in parts if part)
-
-

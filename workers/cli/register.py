@@ -49,7 +49,9 @@ def import_(file: str, by: str | None, *, as_json: bool) -> None:
     if not outcome.changed:
         click.echo(f"{file}: the same as revision {outcome.revision}, which counts already; nothing was changed.")
         return
-    click.echo(f"{file}: imported as revision {outcome.revision}; {outcome.keys} keys of {outcome.customers} customers.")
+    click.echo(
+        f"{file}: imported as revision {outcome.revision}; {outcome.keys} keys of {outcome.customers} customers."
+    )
     for word, names in (("new", outcome.added), ("gone", outcome.removed), ("changed", outcome.altered)):
         for name in names:
             click.echo(f"  {word:8} {name}")
@@ -66,7 +68,10 @@ def show(*, as_json: bool) -> None:
     with runtime() as found, found.store.read() as unit:
         latest = unit.register_latest()
     if latest is None:
-        fail("No register has been imported.", hint="`byok-watchdog register import FILE`; see deploy/register.example.yaml.")
+        fail(
+            "No register has been imported.",
+            hint="`byok-watchdog register import FILE`; see deploy/register.example.yaml.",
+        )
     revision, text = latest
     keys = Register(msgspec.json.decode(text, type=Document), revision).keys.values()
     if as_json:
@@ -84,9 +89,7 @@ def show(*, as_json: bool) -> None:
             )
         return
     click.echo(f"Revision {revision}")
-    rows = [
-        (key.id, key.entry.owner.value, key.customer.id, key.instance.id, len(key.entry.consumers)) for key in keys
-    ]
+    rows = [(key.id, key.entry.owner.value, key.customer.id, key.instance.id, len(key.entry.consumers)) for key in keys]
     table(("KEY", "OWNER", "CUSTOMER", "INSTANCE", "STORES"), rows)
 
 
@@ -106,7 +109,9 @@ def _load(file: str, *, as_json: bool) -> Document:
     except RegisterFaults as faults:
         for fault in faults.faults:
             if as_json:
-                json_line({"file": file, "line": fault.line, "place": fault.place, "fault": fault.text, "fix": fault.fix})
+                json_line(
+                    {"file": file, "line": fault.line, "place": fault.place, "fault": fault.text, "fix": fault.fix}
+                )
             else:
                 click.echo(f"{file}:{fault.line or '?'}: {fault.place}: {fault.text}", err=True)
                 if fault.fix:

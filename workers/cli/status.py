@@ -1,4 +1,4 @@
-"""The command `status`: the verdict of every key, the open incidents with their countdown, feeds, outbox, quarantine."""
+"""The command `status`: the verdict of every key, the open incidents with their countdown, and the watchdog itself."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -189,7 +189,8 @@ def words(deadline: Deadline, now: datetime) -> str:
         return f"{deadline.words} [{deadline.source}]"
     bound = {"at_least": "not before ", "about": "about ", "at_most": "by "}.get(deadline.bound, "")
     late = " at the latest" if deadline.bound == "at_most" else ""
-    return f"{bound}{short(deadline.at)} UTC{late} (in {remaining(deadline.at, now)}): {deadline.words} [{deadline.source}]"
+    when = f"{bound}{short(deadline.at)} UTC{late} (in {remaining(deadline.at, now)})"
+    return f"{when}: {deadline.words} [{deadline.source}]"
 
 
 def _show_incident(incident: Incident, seen: View) -> None:
@@ -207,8 +208,8 @@ def _show_incident(incident: Incident, seen: View) -> None:
 def _show_system(seen: View) -> None:
     for feed in seen.feeds:
         click.echo(
-            f"feed {safe(feed.feed)}: asked {short(feed.asked_at)}, last record {short(feed.record_at)} UTC, {feed.received} "
-            f"received, {feed.kept} kept, {feed.dropped} dropped, {feed.broken} unreadable"
+            f"feed {safe(feed.feed)}: asked {short(feed.asked_at)}, last record {short(feed.record_at)} UTC, "
+            f"{feed.received} received, {feed.kept} kept, {feed.dropped} dropped, {feed.broken} unreadable"
         )
         if feed.error:
             click.secho(f"  {safe(feed.error)}", fg="red")
@@ -217,7 +218,8 @@ def _show_system(seen: View) -> None:
     alive = [one for one in seen.processes if seen.at - one.seen_at < STALE]
     gone = len(seen.processes) - len(alive)
     click.echo(
-        f"processes alive: {', '.join(sorted(one.kind for one in alive)) or 'none'}" + (f"; {gone} gone" if gone else "")
+        f"processes alive: {', '.join(sorted(one.kind for one in alive)) or 'none'}"
+        + (f"; {gone} gone" if gone else "")
     )
     for one in alive:
         if one.degraded:
