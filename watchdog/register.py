@@ -5,31 +5,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, Literal, TypeVar
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
+from watchdog.parts import AccountId, Arn, Email, Identifier, KeyArn, KeyId, Part, Partition, Text
+from watchdog.register_azure import AzureCustomer, AzureKey, AzureVendor
+from watchdog.register_gcp import GcpCustomer, GcpKey, GcpVendor
 from watchdog.words import KeyOwner
 
 T = TypeVar("T")
-
-Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="Short stable id")]
-AccountId = Annotated[str, Meta(pattern=r"^[0-9]{12}$", description="AWS account id, twelve digits, in quotes")]
-Partition = Literal["aws", "aws-us-gov", "aws-cn"]
-Text = Annotated[str, Meta(min_length=1, max_length=400)]
-Arn = Annotated[str, Meta(pattern=r"^arn:aws(-us-gov|-cn)?:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:.+$")]
-KeyArn = Annotated[
-    str,
-    Meta(
-        pattern=r"^arn:aws(-us-gov|-cn)?:kms:[a-z0-9-]+:[0-9]{12}:key/"
-        r"([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|mrk-[0-9a-fA-F]{32})$",
-        description="Full key ARN",
-    ),
-]
-Email = Annotated[str, Meta(pattern=r"^[^@\s<>,;\"]+@[^@\s<>,;\"]+\.[^@\s<>,;\"]+$", max_length=254)]
-
-
-class Part(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """Base of everything in the file: unknown fields are faults, defaults are left out when written."""
-
 
 # ---------------------------------------------------------------------------------------------------------- people
 
@@ -186,15 +169,17 @@ class KeyException(Part, frozen=True):
 class KeyEntry(Part, frozen=True):
     """One key as written in the register file."""
 
-    key: KeyArn
+    key: KeyId
     owner: KeyOwner = KeyOwner.CUSTOMER
-    cloud: Literal["aws"] = "aws"
+    cloud: Literal["aws", "azure", "gcp"] = "aws"
     name: str = ""
     exception: KeyException | None = None
     access: list[Access] = []
     grants: list[Grant] = []
     consumers: list[Consumer] = []
     aws: AwsKey = field(default_factory=AwsKey)
+    azure: AzureKey | None = None
+    gcp: GcpKey | None = None
 
 
 class Instance(Part, frozen=True):
@@ -217,6 +202,8 @@ class Customer(Part, frozen=True):
     account_staff: list[Staff] = []
     instances: list[Instance] = []
     aws: AwsCustomer = field(default_factory=AwsCustomer)
+    azure: AzureCustomer | None = None
+    gcp: GcpCustomer | None = None
 
 
 class Vendor(Part, frozen=True):
@@ -227,6 +214,8 @@ class Vendor(Part, frozen=True):
     emergency_contact: str = ""
     verify_url: str = ""
     aws: AwsVendor | None = None
+    azure: AzureVendor | None = None
+    gcp: GcpVendor | None = None
 
 
 class Document(Part, frozen=True):
