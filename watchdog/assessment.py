@@ -96,11 +96,14 @@ def _without_conditions(health: Health, judgement: Judgement, now: datetime) -> 
     if judgement.last_change_at is not None and judgement.proven_at is None:
         return Verdict.RECOVERING, "events say that the key is back; the proof is outstanding"
     used = [mark.at for mark in health.marks if mark.effect is Effect.USE_SUCCEEDED]
-    proofs = [*used[-1:], *([judgement.proven_at] if judgement.proven_at else [])]
+    checked = judgement.proven_at is not None and judgement.decided_by is None
+    proofs = [*used[-1:], *([judgement.proven_at] if checked and judgement.proven_at else [])]
     if health.probe_passed is None and health.probed_at is not None and now - health.probed_at < FRESH:
         return Verdict.UNREACHABLE, health.probe_words or "the last probe could not tell"
     if proofs and now - max(proofs) < FRESH:
         return Verdict.HEALTHY, f"proven usable at {max(proofs):%Y-%m-%d %H:%M} UTC"
+    if judgement.decided_by is not None:
+        return Verdict.BLIND, f"nothing is known to be wrong, by decision of {judgement.decided_by}; no check proves it"
     last = f"; the last proof is of {max(proofs):%Y-%m-%d %H:%M} UTC" if proofs else ""
     return Verdict.BLIND, f"nothing is known to be wrong, and nothing proves the key usable now{last}"
 

@@ -29,7 +29,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """The state of an incident. `alert` names the alert that is open at the paging service for it (None: none yet)."""
+    """The state of an incident. `alert` names the alert that is open at the paging service for it (None: none yet).
+
+    `resolved_by` names who decided that it is over, and why; None when a check proved it.
+    """
 
     id: str
     customer: str
@@ -68,7 +71,7 @@ class Standing:
     headline_at: datetime | None
     check_at: datetime | None
     subjects: tuple[str, ...]
-    proven_by: str | None = None
+    decided_by: str | None = None
 
 
 def standing(assessments: Mapping[str, Assessment]) -> Standing:
@@ -78,12 +81,13 @@ def standing(assessments: Mapping[str, Assessment]) -> Standing:
     """
     bad = {subject: found for subject, found in assessments.items() if found.stage is not None}
     if not bad:
-        proofs = [found.judgement.proven_by for found in assessments.values()]
-        proven = bool(proofs) and all(proofs)
+        judgements = [found.judgement for found in assessments.values()]
+        proven = bool(judgements) and all(judgement.proven_at is not None for judgement in judgements)
+        decisions = dict.fromkeys(judgement.decided_by for judgement in judgements if judgement.decided_by)
         return Standing(
             stage=Stage.RESOLVED if proven else Stage.RECOVERING, severity=Severity.INFO, fault=Fault.UNKNOWN,
             headline_at=None, check_at=None, subjects=tuple(sorted(assessments)),
-            proven_by="; ".join(dict.fromkeys(proof for proof in proofs if proof)) if proven else None,
+            decided_by="; ".join(decisions) if proven and decisions else None,
         )  # fmt: skip
     stages = [found.stage for found in bad.values() if found.stage is not None]
     worst = max(stages, key=_BAD.index)
@@ -144,7 +148,7 @@ def follow(incident: Incident, now: Standing, why: str | None, *, at: datetime) 
         headline_at=now.headline_at,
         check_at=now.check_at,
         resolved_at=at if now.stage is Stage.RESOLVED else None,
-        resolved_by=now.proven_by,
+        resolved_by=now.decided_by,
     )
     if why is None:
         return moved

@@ -46,7 +46,7 @@ def unreadable(feed: str, place: str, reason: str, routing: Routing, *, at: date
     """Something on a feed cannot be read and lies in quarantine. At most one notice an hour for each feed."""
     facts = OperatorFacts(
         subject=f"Feed {feed}: a piece could not be read",
-        what=f"A piece of feed {feed} could not be read and is kept in quarantine; its neighbours were worked. {reason}",
+        what=f"A piece of feed {feed} could not be read and is in quarantine; its neighbours were worked. {reason}",
         where=place,
         next="Look at it with `byok-watchdog status --quarantine`. If it is an audit record, a change of a key may be "
         "hidden in it: check the keys of this feed, then mend the sender. There may be more pieces of this hour.",

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from celery import Celery
-from kombu import Queue
+from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -30,7 +30,8 @@ def make_app(settings: Settings) -> Celery:
     """Return a Celery application for these settings, without tasks (`workers.tasks` adds them)."""
     app = Celery("byok-watchdog", broker=settings.celery_broker_url(), set_as_current=False)
     app.conf.update(
-        task_queues=[Queue(name) for name in QUEUES],
+        # Each with an exchange of its own: bound to the default one, every queue would get every task.
+        task_queues=[Queue(name, Exchange(name, type="direct"), routing_key=name) for name in QUEUES],
         task_default_queue=NORMAL,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
@@ -47,6 +48,7 @@ def make_app(settings: Settings) -> Celery:
         # Losing the connection must not kill a task that has already sent something.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,  # the console channel writes there
         worker_send_task_events=False,
         worker_enable_remote_control=False,
         enable_utc=True,

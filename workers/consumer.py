@@ -114,6 +114,7 @@ class Consumer:
         beat: Callable[[], object],
         bare_alarm: Callable[[str], object],
         wait: float = WAIT,
+        poison_after: int = POISON_AFTER,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
@@ -125,6 +126,7 @@ class Consumer:
         self._beat = beat
         self._bare_alarm = bare_alarm
         self._wait = wait
+        self._poison_after = poison_after
         self._monotonic = monotonic
         self._log = LOG.bind(feed=source.name, cloud=source.cloud)
         self._holding = Holding(source, lambda text: self._log.warning(Event.NOT_HELD, text=text))
@@ -161,9 +163,9 @@ class Consumer:
             return
         if received:
             stop_at("consumer.received")
-        if stop.is_set():
-            self._give_back(received)
-            return
+            if stop.is_set():
+                self._give_back(received)
+                return
         with self._holding.of(received):
             batch = self._patiently(stop, lambda: self._take(received))
             if batch is not None and received:
@@ -247,7 +249,7 @@ class Consumer:
             except Exception as error:  # noqa: BLE001  # one message must not stop the feed; it is told, then quarantined
                 self._log.exception(Event.POISON, message=message.id, deliveries=message.deliveries)
                 self._lack("own", f"feed {name}: our own code fails on message {message.id} ({error!r})")
-                if message.deliveries <= POISON_AFTER:
+                if message.deliveries <= self._poison_after:
                     continue
                 reason = f"our own code failed on it {message.deliveries} times: {error!r}"
                 taken = self._intake.refuse(name, cloud, message, reason)

@@ -12,9 +12,6 @@ from workers.runtime import Runtime, utc_now
 from workers.stops import stop_at
 from workers.store.interface import Attempt, Lease, NoticeState, Unit
 
-LEASE = timedelta(seconds=45)
-"""Longer than any channel's time-outs together, shorter than anybody should wait for a page to be sent again."""
-
 RETRIES = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 60, 120, 300, 600, 900))
 """Waits after the first, second, ... failed attempt (alerting.md 2.1); the last one repeats."""
 
@@ -35,7 +32,7 @@ def deliver(runtime: Runtime, notice_id: str, *, now: datetime) -> Delivered | N
     A crash between sending and recording sends it a second time; that is the accepted price for never losing it.
     """
     with runtime.store.write() as unit:
-        lease = unit.lease(notice_id, now=now, length=LEASE)
+        lease = unit.lease(notice_id, now=now, length=runtime.settings.lease)
     if lease is None:
         return None
     stop_at("deliver.leased")

@@ -236,5 +236,5 @@ def operator_mark(by: str, reason: str, *, at: datetime) -> Mark:
     """Return the mark of a named decision that nothing is wrong any more."""
     return Mark(
         id=f"operator:{by}:{at.isoformat()}", at=at, origin=Origin.OPERATOR, effect=None,
-        reason=f"decision of {by}: {reason}",
+        reason=f"{by}: {reason}",
     )  # fmt: skip

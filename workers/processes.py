@@ -44,9 +44,12 @@ def make_source(feed: FeedSettings) -> Source:
         folder = Path(str(feed.options["path"]))
         folder.mkdir(parents=True, exist_ok=True)
         return FolderSource(folder, name=feed.name, cloud=feed.cloud)
-    from workers.feeds.sqs import SqsSource  # noqa: PLC0415 - boto3 takes half a second to import
+    from workers.feeds.sqs import VISIBILITY, SqsSource  # noqa: PLC0415 - boto3 takes half a second to import
 
-    return SqsSource(str(feed.options["url"]), name=feed.name, cloud=feed.cloud, region=feed.options.get("region"))
+    return SqsSource(
+        str(feed.options["url"]), name=feed.name, cloud=feed.cloud, region=feed.options.get("region"),
+        visibility=feed.options.get("visibility_seconds", VISIBILITY),
+    )  # fmt: skip
 
 
 class Presence:

@@ -10,9 +10,6 @@ from workers.runtime import Runtime, utc_now
 from workers.store.interface import ProcessSeen
 from workers.working import Work
 
-ROW_GRACE = timedelta(seconds=10)
-"""A row that nobody has worked by then was lost by the broker, or by a worker that died."""
-
 NOTICE_GRACE = timedelta(seconds=3)
 SWEEP = timedelta(seconds=2)
 ADVANCE = timedelta(seconds=15)
@@ -45,7 +42,7 @@ class Scheduler:
 
     def sweep(self, now: datetime) -> None:
         """Work what is due and was not picked up: lost by the broker, dropped by a dead worker, or due for a retry."""
-        done = self.work.drain(before=now - ROW_GRACE, threads=8)
+        done = self.work.drain(before=now - self.runtime.settings.sweep_after, threads=8)
         with self.runtime.store.read() as unit:
             late = [notice_id for notice_id, _ in unit.notices_due(now - NOTICE_GRACE, 50)]
         for notice_id in late:

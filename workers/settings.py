@@ -6,6 +6,7 @@ import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,17 @@ BROKER_VARIABLE = "BYOK_WATCHDOG_BROKER_URL"
 EMBEDDED = "embedded"
 _SOCKET_PATH_BYTES = 100  # Linux allows 107
 
-_FEED_KINDS = {"sqs": ("url", "region"), "folder": ("path",)}
+LEASE = timedelta(seconds=45)
+"""Longer than any channel's time-outs together, shorter than anybody should wait for a page to be sent again."""
+
+SWEEP_AFTER = timedelta(seconds=10)
+"""A row that nobody has worked by then was lost by the broker, or by a worker that died."""
+
+_FEED_KINDS = {"sqs": ("url", "region", "visibility_seconds"), "folder": ("path",)}
+_WORKER = ("concurrency", "lease_seconds", "sweep_after_seconds")
+_VISIBILITY = (5, 43200)  # seconds; SQS takes up to twelve hours
+_LEASE = (5, 600)
+_SWEEP_AFTER = (1, 600)
 _TOP = ("store", "broker", "feeds", "channels", "routes", "operators", "customer_mail", "worker", "home")
 
 
@@ -70,6 +81,8 @@ class Settings:
     operators: tuple[str, ...] = ()
     customer_mail: str | None = None
     concurrency: int = 2
+    lease: timedelta = LEASE
+    sweep_after: timedelta = SWEEP_AFTER
 
     def feed(self, name: str) -> FeedSettings:
         """Return the feed of this name. Raises SettingsFaults naming the feeds there are."""
@@ -120,10 +133,12 @@ def load(environment: Mapping[str, str], *, config: Path | None = None) -> Setti
     if mail is not None and mail not in names:
         faults.append(SettingsFault("customer_mail", f"no channel is called {mail!r}; there are: {_list(names)}"))
     worker = _section(plain, "worker", faults)
-    concurrency = worker.get("concurrency", 2)
-    if not isinstance(concurrency, int) or not 1 <= concurrency <= 256:
-        faults.append(SettingsFault("worker.concurrency", f"must be a whole number from 1 to 256, is {concurrency!r}"))
-        concurrency = 2
+    faults += [
+        SettingsFault(f"worker.{name}", f"unknown; there are: {_list(_WORKER)}")
+        for name in worker
+        if name not in _WORKER
+    ]
+    lease, sweep_after = int(LEASE.total_seconds()), int(SWEEP_AFTER.total_seconds())
     settings = Settings(
         home=home,
         source=str(path) if path else "embedded defaults",
@@ -134,7 +149,11 @@ def load(environment: Mapping[str, str], *, config: Path | None = None) -> Setti
         routes=routes or {"default": tuple(sorted(names))},
         operators=operators,
         customer_mail=mail,
-        concurrency=concurrency,
+        concurrency=_number(worker, "worker", "concurrency", 2, (1, 256), faults),
+        lease=timedelta(seconds=_number(worker, "worker", "lease_seconds", lease, _LEASE, faults)),
+        sweep_after=timedelta(
+            seconds=_number(worker, "worker", "sweep_after_seconds", sweep_after, _SWEEP_AFTER, faults)
+        ),
     )
     if faults:
         raise SettingsFaults(faults)
@@ -166,6 +185,17 @@ def _url(plain: Mapping[str, Any], name: str, default: str, faults: list[Setting
     return default
 
 
+def _number(
+    plain: Mapping[str, Any], place: str, name: str, default: int, bounds: tuple[int, int], faults: list[SettingsFault]
+) -> int:
+    low, high = bounds
+    found = plain.get(name, default)
+    if isinstance(found, int) and not isinstance(found, bool) and low <= found <= high:
+        return found
+    faults.append(SettingsFault(f"{place}.{name}", f"must be a whole number from {low} to {high}, is {found!r}"))
+    return default
+
+
 def _feeds(plain: dict[str, Any], home: Path, faults: list[SettingsFault]) -> tuple[FeedSettings, ...]:
     if not plain:
         return (FeedSettings(name="drop", kind="folder", cloud="aws", options={"path": str(home / "drop")}),)
@@ -185,6 +215,8 @@ def _feeds(plain: dict[str, Any], home: Path, faults: list[SettingsFault]) -> tu
             for key in rest
             if key not in _FEED_KINDS[kind]
         ]
+        if "visibility_seconds" in rest and kind == "sqs":
+            _number(rest, place, "visibility_seconds", 0, _VISIBILITY, faults)
         cloud = options.get("cloud", "aws")
         if cloud != "aws":
             faults.append(SettingsFault(f"{place}.cloud", f"must be 'aws', is {cloud!r}"))

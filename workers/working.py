@@ -11,7 +11,7 @@ from workers.intake import Intake, Taken
 from workers.observing import Queued, observe_row
 from workers.runtime import Runtime, utc_now
 from workers.stops import stop_at
-from workers.store.interface import Arrived, Carries
+from workers.store.interface import Arrived, Carries, StoreUnavailable
 
 READING = timedelta(seconds=55)
 """How long one reading of a delivery may take before another process may begin it again."""
@@ -30,6 +30,15 @@ class Work:
     def by_itself(self) -> "Work":
         """Return the same work without the broker: everything is done in this process."""
         return Work(self.runtime, self.intake, None)
+
+    def warm_up(self) -> None:
+        """Read what the first piece of work would have to read; a store that is away now may be back by then."""
+        _ = self.runtime.table, self.runtime.channels, self.runtime.routing
+        try:
+            with self.runtime.store.read() as unit:
+                self.runtime.registry.current(unit)
+        except StoreUnavailable as away:
+            self.runtime.log.warning("store.away", error=str(away), hint=away.hint())
 
     def hand_rows(self, rows: Iterable[tuple[int, Carries]]) -> None:
         """Queue inbox rows for the workers. Raises BrokerAway."""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import click
 
+from workers import logs
 from workers.cli.context import runtime
 from workers.cli.output import fail, json_line
 from workers.observing import operator_mark, take_marks
@@ -24,6 +25,7 @@ def resolve(incident: str, reason: str, by: str | None, *, as_json: bool) -> Non
     """
     from workers.processes import make_intake  # noqa: PLC0415 - brings boto3
 
+    logs.configure(level="warning")  # notices are sent from here; standard output is the command's own
     name = by or getpass.getuser()
     now = datetime.now(UTC)
     with runtime() as found:

@@ -3,6 +3,7 @@
 import threading
 
 import click
+from celery.signals import worker_ready
 
 from workers import logs, processes
 from workers.broker import BULK, QUEUES
@@ -57,9 +58,15 @@ def worker(queues: str, concurrency: int | None) -> None:
         return
     presence = processes.Presence(Runtime(found), f"worker {queues}")
     beating = threading.Thread(target=_keep_beating, args=(presence, stop), daemon=True, name="beat")
-    beating.start()
+
+    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]  # celery ships no types
+    def begin_to_beat(**_: object) -> None:
+        """Only a worker that takes tasks is alive."""
+        beating.start()
+
     app = make_worker_app(found)
     arguments = [
+        "--quiet",
         "worker", "--loglevel=WARNING", f"--concurrency={concurrency or found.concurrency}", f"--queues={queues}",
         "--without-gossip", "--without-mingle", "--without-heartbeat", f"--hostname={runtime.name}-{queues}@%h",
     ]  # fmt: skip
