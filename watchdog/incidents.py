@@ -4,11 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from watchdog.assessment import Assessment
+from watchdog.assessment import WATCH, Assessment
 from watchdog.words import Fault, Severity, Stage, Verdict
-
-WATCH = "watch:"
-"""Prefix of the subject that stands for a customer's feeds (`watch:acme`), or for the vendor's own (`watch:vendor`)."""
 
 VENDOR_WATCH = f"{WATCH}vendor"
 
@@ -63,7 +60,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What all subjects of an incident come to together."""
+    """What all subjects of an incident come to together. `complete`: every subject could be judged in full."""
 
     stage: Stage
     severity: Severity
@@ -72,6 +69,7 @@ class Standing:
     check_at: datetime | None
     subjects: tuple[str, ...]
     decided_by: str | None = None
+    complete: bool = True
 
 
 def standing(assessments: Mapping[str, Assessment]) -> Standing:
@@ -100,7 +98,15 @@ def standing(assessments: Mapping[str, Assessment]) -> Standing:
         headline_at=min(headlines, default=None),
         check_at=min(checks, default=None),
         subjects=tuple(sorted(assessments)),
+        complete=all(found.complete for found in bad.values()),
     )
+
+
+def _held(incident: Incident, now: Standing) -> Standing:
+    """Return the standing, but no milder than the incident when that is only because a key has left the register."""
+    if now.complete or not is_worse(incident.stage, now.stage):
+        return now
+    return replace(now, stage=incident.stage, severity=incident.severity, headline_at=incident.headline_at)
 
 
 def _fault(assessments: Iterable[Assessment]) -> Fault:
@@ -115,8 +121,10 @@ def reason_to_tell(incident: Incident | None, now: Standing) -> str | None:
     """Say by name why people must hear of this standing; None when nothing has changed that they must know."""
     if incident is None:
         return "opened" if now.stage in _BAD else None
+    now = _held(incident, now)
     if now.stage is Stage.RESOLVED:
-        return None if incident.stage is Stage.RESOLVED else "proven"
+        why = "decided" if now.decided_by else "proven"
+        return None if incident.stage is Stage.RESOLVED else why
     if now.stage is Stage.RECOVERING:
         return None if incident.stage is Stage.RECOVERING else "recovered, unproven"
     if incident.stage not in _BAD:
@@ -139,6 +147,7 @@ def _is_earlier(new: datetime | None, old: datetime | None) -> bool:
 
 def follow(incident: Incident, now: Standing, why: str | None, *, at: datetime) -> Incident:
     """Return the incident at its new standing; with a reason to tell it takes a turn."""
+    now = _held(incident, now)
     moved = replace(
         incident,
         subjects=tuple(sorted({*incident.subjects, *now.subjects})),

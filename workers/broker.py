@@ -1,6 +1,7 @@
 """The broker: Celery's settings, the queues, and handing work on. The broker is a hint; the store is the truth."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from celery import Celery
@@ -18,6 +19,9 @@ QUEUES = (URGENT, NORMAL, BULK)
 
 TASK_SECONDS = 50
 """Hard limit of one task. Below the visibility time-out, so that no task is handed out twice while it still runs."""
+
+AWAY_SECONDS = 5.0
+"""For how long a broker that could not be reached is not asked again: each try may cost a connection time-out."""
 
 OBSERVE, READ_DELIVERY, DELIVER = "byok.observe", "byok.read_delivery", "byok.deliver"
 
@@ -59,9 +63,12 @@ def make_app(settings: Settings) -> Celery:
 
 def _transport_options(settings: Settings) -> dict[str, Any]:
     url = settings.celery_broker_url()
+    # Without it kombu itself tries again for six seconds before a publisher hears that the broker is away. The worker's
+    # own connection does not read it: it comes back by `broker_connection_max_retries`.
+    options: dict[str, Any] = {"max_retries": 0}
     if not url.startswith(("redis", "sentinel")):
-        return {}
-    options: dict[str, Any] = {
+        return options
+    options |= {
         "visibility_timeout": TASK_SECONDS + 10,
         "unacked_restore_interval": 5,
         "queue_order_strategy": "priority",
@@ -77,8 +84,11 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
 class Hand:
     """Hands work on to the workers, without ever blocking the path of a record for long."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._app = app
+        self._monotonic = monotonic
+        self._away: BrokerAway | None = None
+        self._ask_at = 0.0
 
     def rows(self, rows: Iterable[tuple[int, Carries]]) -> None:
         """Queue inbox rows. Raises BrokerAway; what was not queued is still in the store."""
@@ -94,7 +104,12 @@ class Hand:
             self._send(DELIVER, notice.id, URGENT if notice.urgent else NORMAL)
 
     def _send(self, task: str, argument: int | str, queue: str) -> None:
+        if self._away is not None and self._monotonic() < self._ask_at:
+            raise BrokerAway(str(self._away))
         try:
             self._app.send_task(task, args=(argument,), queue=queue, retry=False)
         except (OperationalError, RedisError, OSError) as error:
-            raise BrokerAway(str(error) or type(error).__name__) from error
+            self._away = BrokerAway(str(error) or type(error).__name__)
+            self._ask_at = self._monotonic() + AWAY_SECONDS
+            raise self._away from error
+        self._away = None

@@ -33,8 +33,11 @@ def deliver(runtime: Runtime, notice_id: str, *, now: datetime) -> Delivered | N
     """
     with runtime.store.write() as unit:
         lease = unit.lease(notice_id, now=now, length=runtime.settings.lease)
-    if lease is None:
-        return None
+    return deliver_leased(runtime, lease, now=now) if lease is not None else None
+
+
+def deliver_leased(runtime: Runtime, lease: Lease, *, now: datetime) -> Delivered:
+    """Send the notice of a lease that this process holds."""
     stop_at("deliver.leased")
     rendered, receipt = _send(runtime, lease.notice, now)
     stop_at("deliver.sent")

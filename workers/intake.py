@@ -12,6 +12,7 @@ import msgspec
 
 from watchdog.cloud import Broken, Cloud, Entry, Pointer, Unpacked
 from watchdog.register import Register
+from watchdog.signals import Signal
 from watchdog.words import Effect
 from workers.clouds.interface import Objects
 from workers.feeds.interface import FeedFault, Reason, Received
@@ -28,12 +29,17 @@ SEEN_EVERY = 1.0
 MOST_BROKEN = 100
 """Most quarantine rows of one message; what is beyond shares a row, so that a wrong file cannot flood the store."""
 
+_SYMPTOMS = frozenset({Effect.USE_FAILED, Effect.USE_SUCCEEDED})
 _ID_BYTES = 1500  # a database index takes no more than about 2,700 bytes; an S3 bucket with its longest name has 1,088
 _EMPTY_BYTES = 4096  # an empty list of records, with all that may be around it, is shorter
 _NOT_FOUND_TRIES = 8  # with the delays below: about half an hour
 _MOST_TRIES = 50  # about half a day; claims that ran out count too, so that a deadly object cannot go round for ever
 _RETRY_FIRST = timedelta(seconds=15)
 _RETRY_LONGEST = timedelta(minutes=15)
+
+
+InCommit = Callable[[Unit, str, Sequence[tuple[int, Unreadable]]], object]
+"""Hears, inside the transaction, of the pieces of a feed that go to quarantine in it."""
 
 
 @dataclass(slots=True)
@@ -117,6 +123,7 @@ class Intake:
         clouds: Callable[[str], Cloud],
         *,
         objects: Mapping[str, Objects] | None = None,
+        on_quarantine: InCommit = lambda _unit, _feed, _pieces: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -124,6 +131,7 @@ class Intake:
         self._registry = registry
         self._clouds = clouds
         self._objects = objects or {}
+        self._on_quarantine = on_quarantine
         self._now = now
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -241,10 +249,10 @@ class Intake:
             received_at=arrived.received_at,
         )
         with self._store.write() as unit:
-            found = unit.quarantine(piece)
+            quarantined = self._quarantine(unit, arrived.feed, [piece])
             unit.feed_seen(arrived.feed, broken=1)
             unit.arrival_done(arrived.id, at=self._now(), outcome=f"quarantined: {reason}")
-        return Taken(quarantined=[] if found is None else [found], counts=Counts(broken=1))
+        return Taken(quarantined=quarantined, counts=Counts(broken=1))
 
     # -------------------------------------------------------------------------------------------------- body to row
 
@@ -272,14 +280,16 @@ class Intake:
             unpacked, message = haul.unpacked, haul.message
             broken = list(unpacked.broken)
             judged.counts.dropped += unpacked.dropped_count
+            folding = _Folding(message.received_at)
             for entry in unpacked.entries:
-                fault, matters = self._weigh(cloud, entry, register, message)
-                if fault is not None:
-                    broken.append(Broken(number=entry.number, reason=fault, raw=entry.raw))
-                elif matters:
-                    judged.records.append(_arrival(feed, cloud, message, entry.event_id, entry.raw))
+                found = self._weigh(cloud, entry, register, message)
+                if isinstance(found, str):
+                    broken.append(Broken(number=entry.number, reason=found, raw=entry.raw))
                 else:
-                    judged.counts.dropped += 1
+                    folding.add(entry, found)
+            entries = folding.kept()
+            judged.records += [_arrival(feed, cloud, message, entry.event_id, entry.raw) for entry in entries]
+            judged.counts.dropped += folding.count - len(entries)
             for pointer in unpacked.pointers:
                 body = msgspec.json.encode(pointer)
                 refusal = self._refusal(cloud, pointer, register)
@@ -296,20 +306,20 @@ class Intake:
         counts.received = len(judged.records) + len(judged.deliveries) + counts.dropped + counts.broken
         return judged
 
-    def _weigh(self, cloud: str, entry: Entry, register: Register, message: Received) -> tuple[str | None, bool]:
-        """Return why an entry cannot be read (None: it can) and whether it matters to the register."""
+    def _weigh(self, cloud: str, entry: Entry, register: Register, message: Received) -> Sequence[Signal] | str:
+        """Return what an entry means for the register, or (a text) why that cannot be told."""
         try:
             signals = self._clouds(cloud).meaning(entry.raw, register, received_at=message.received_at)
         except MemoryError:
             raise  # says nothing about the entry
         except Exception as error:  # noqa: BLE001  # a fault of our own code must not stop the feed; it is told
-            return _own_fault(error), False
+            return _own_fault(error)
         effects = {signal.effect for signal in signals}
         if not effects:
-            return "our own code found no meaning at all, not even `no_effect`", False
+            return "our own code found no meaning at all, not even `no_effect`"
         if Effect.UNREADABLE in effects and effects <= {Effect.UNREADABLE, Effect.NO_EFFECT}:
-            return next(signal.reason for signal in signals if signal.effect is Effect.UNREADABLE), False
-        return None, effects != {Effect.NO_EFFECT}
+            return next(signal.reason for signal in signals if signal.effect is Effect.UNREADABLE)
+        return signals
 
     def _refusal(self, cloud: str, pointer: Pointer, register: Register) -> str | None:
         objects = self._objects.get(cloud)
@@ -342,15 +352,22 @@ class Intake:
     def _commit(self, unit: Unit, feed: str, judged: _Judged, owed: Counts, *, asked: bool) -> Taken:
         ids = [(row, Carries.RECORD) for row in _received(unit, judged.records)]
         ids += [(row, Carries.DELIVERY) for row in _received(unit, judged.deliveries)]
-        quarantined = [unit.quarantine(piece) for piece in judged.broken]
+        quarantined = self._quarantine(unit, feed, judged.broken)
         counts = replace(judged.counts, kept=len(ids))
         self._count(unit, feed, counts.plus(owed), asked=asked)
         return Taken(
             ids=ids,
-            quarantined=[piece for piece in quarantined if piece is not None],
+            quarantined=quarantined,
             unreadable=judged.unreadable,
             counts=counts,
         )
+
+    def _quarantine(self, unit: Unit, feed: str, pieces: Sequence[Unreadable]) -> list[int]:
+        """Keep what cannot be read, in the same transaction as the word of it; return the ids of the new rows."""
+        kept = [(number, piece) for piece in pieces if (number := unit.quarantine(piece)) is not None]
+        if kept:
+            self._on_quarantine(unit, feed, kept)
+        return [number for number, _ in kept]
 
     def _count(self, unit: Unit, feed: str, counts: Counts, *, asked: bool) -> None:
         now = self._now()
@@ -379,6 +396,42 @@ class Intake:
         with self._lock:
             self._told_at[feed] = self._monotonic()
             self._owing[feed] = self._owing.get(feed, Counts()).less(counts)
+
+
+class _Folding:
+    """Chooses what is kept of one message: all that has an effect, but of a flood of one symptom its first and last.
+
+    One disabled key gives thousands of equal failures, one key in use thousands of equal successes (aws.md 8.24);
+    health knows the first and the last of an hour only, and a task for each would drown what matters.
+    """
+
+    def __init__(self, received_at: datetime) -> None:
+        self._received_at = received_at
+        self._places: dict[int, Entry] = {}
+        self._floods: dict[object, list[tuple[datetime, int]]] = {}
+        self.count = 0
+
+    def add(self, entry: Entry, signals: Sequence[Signal]) -> None:
+        """Take an entry with its meaning."""
+        self.count += 1
+        effects = {signal.effect for signal in signals}
+        if effects == {Effect.NO_EFFECT}:
+            return
+        self._places[self.count] = entry
+        if effects <= _SYMPTOMS:
+            times = [signal.occurred_at or self._received_at for signal in signals]
+            symptom = frozenset(
+                (signal.key, signal.effect, signal.cause, f"{at:%Y-%m-%dT%H}")
+                for signal, at in zip(signals, times, strict=True)
+            )
+            self._floods.setdefault(symptom, []).append((max(times), self.count))
+
+    def kept(self) -> list[Entry]:
+        """Return the entries to be kept, in their order."""
+        for flood in self._floods.values():
+            for _, place in sorted(flood)[1:-1]:
+                del self._places[place]
+        return [*self._places.values()]
 
 
 def _is_empty(unpacked: Unpacked) -> bool:

@@ -1,6 +1,5 @@
 """Output of the commands: JSON lines for machines, readable text for people, and faults that say what to do."""
 
-import re
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -10,7 +9,10 @@ import click
 import msgspec
 
 _ENCODER = msgspec.json.Encoder(order=None)
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+MARK = "\N{REPLACEMENT CHARACTER}"
+"""Stands where a character was that is not shown."""
 
 
 def json_line(value: object) -> None:
@@ -21,13 +23,25 @@ def json_line(value: object) -> None:
 
 
 def safe(text: object) -> str:
-    """Return text for a terminal: control and direction characters, which outsiders can choose, made harmless."""
-    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", str(text))
+    """Return text in one line for a terminal: what outsiders may choose can neither steer it nor forge a line."""
+    return "".join(_shown(character) for character in str(text))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    # Other spaces become plain ones; control, direction, invisible and broken characters leave a visible mark.
+    return " " if character.isspace() and character not in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029" else MARK
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Print a number of things: "1 key", "2 keys"."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def fail(text: str, *, hint: str = "", code: int = 1) -> NoReturn:
-    """End the command with a sentence that says what is wrong, and one that says what to do."""
-    click.secho(safe(text), fg="red", err=True)
+    """End the command with a sentence that says what is wrong (its lines stay lines), and one that says what to do."""
+    click.secho("\n".join(safe(line) for line in text.split("\n")), fg="red", err=True)
     if hint:
         click.echo(safe(hint), err=True)
     raise SystemExit(code)
@@ -44,6 +58,12 @@ def moment(value: datetime | None) -> str | None:
 def short(value: datetime | None) -> str:
     """Print a time for a table: to the minute, UTC."""
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M") if value else "-"
+
+
+def countdown(until: datetime, now: datetime) -> str:
+    """Print how far away a moment is: "in 13 d 22 h", "passed"."""
+    left = remaining(until, now)
+    return left if left == "passed" else f"in {left}"
 
 
 def remaining(until: datetime, now: datetime) -> str:

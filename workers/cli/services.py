@@ -19,7 +19,7 @@ from workers.tasks import make_worker_app
 @click.argument("feeds", nargs=-1)
 def consume(feeds: tuple[str, ...]) -> None:
     """Receive audit records from FEEDS (default: every configured feed) until stopped."""
-    found = settings()
+    found = settings(with_channels=True)
     chosen = [_feed(found, name) for name in feeds] or list(found.feeds)
     runtime, stop = _begin(found)
     if not processes.wait_for_store(runtime, lambda: prepare_store(found), stop):
@@ -38,7 +38,7 @@ def _feed(found: Settings, name: str) -> FeedSettings:
     try:
         return found.feed(name)
     except SettingsFaults as faults:
-        raise click.ClickException(str(faults)) from faults
+        fail(str(faults), hint="Name a feed of the settings, or none to run them all.")
 
 
 @click.command()
@@ -49,7 +49,7 @@ def _feed(found: Settings, name: str) -> FeedSettings:
 @click.option("--concurrency", type=click.IntRange(1, 256), default=None, help="Processes of this worker.")
 def worker(queues: str, concurrency: int | None) -> None:
     """Work on what was received, and send the notices, until stopped."""
-    found = settings()
+    found = settings(with_channels=True)
     unknown = [name for name in queues.split(",") if name not in QUEUES]
     if unknown:
         raise click.BadParameter(f"unknown queues {', '.join(unknown)}; there are: {', '.join(QUEUES)}")
@@ -88,7 +88,7 @@ def _keep_beating(presence: processes.Presence, stop: threading.Event) -> None:
 @click.command()
 def scheduler() -> None:
     """Start what is due: sweeps, deadlines that come near, signs of life. Any number may run."""
-    found = settings()
+    found = settings(with_channels=True)
     runtime, stop = _begin(found)
     if not processes.wait_for_store(runtime, lambda: prepare_store(found), stop):
         return
@@ -99,9 +99,4 @@ def scheduler() -> None:
 
 def _begin(found: Settings) -> tuple[Runtime, threading.Event]:
     logs.configure()
-    runtime = Runtime(found)
-    try:
-        _ = runtime.channels  # every fault of a channel comes now, not with the first page
-    except SettingsFaults as faults:
-        fail(f"The settings have faults:\n{faults}", hint="See deploy/byok-watchdog.toml.example for every setting.")
-    return runtime, processes.stop_on_signals()
+    return Runtime(found), processes.stop_on_signals()

@@ -82,7 +82,9 @@ class SqlStore:
         """Begin the one writing transaction. Committed, durably, when the block is left without an exception."""
         with self._writing() as connection:
             self._look(connection)
-            yield SqlUnit(connection)
+            unit = SqlUnit(connection)
+            yield unit
+            unit.flush()
 
     @contextmanager
     def read(self) -> Iterator[Unit]:
@@ -153,6 +155,8 @@ class SqlUnit:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._last: Sealed | None = None
+        self._sealed: list[Sealed] = []
 
     # ------------------------------------------------------------------------------------------------ the register
 
@@ -371,29 +375,14 @@ class SqlUnit:
     # -------------------------------------------------------------------------------------------------- the outbox
 
     def add_notices(self, notices: Sequence[Notice]) -> list[str]:
-        """Queue what is new; return the new ids."""
-        return [notice.id for notice in notices if self._add_notice(notice)]
-
-    def _add_notice(self, notice: Notice) -> bool:
-        recipient = notice.recipient.email if notice.recipient else None
-        row = {
-            "id": notice.id,
-            "fingerprint": _fingerprint(notice.incident, notice.kind, notice.dedup, notice.channel, recipient),
-            "incident": notice.incident,
-            "kind": notice.kind,
-            "channel": notice.channel,
-            "recipient": recipient,
-            "dedup": notice.dedup,
-            "urgent": notice.urgent,
-            "after": notice.after,
-            "created_at": notice.created_at,
-            "state": NoticeState.QUEUED,
-            "due_at": notice.created_at,
-            "free_at": notice.created_at,
-            "facts_type": documents.facts_type(notice),
-            "doc": documents.dumped(notice),
-        }
-        return self._add(schema.notices, ("fingerprint",), row) is not None
+        """Queue what is new, in one statement; return the new ids."""
+        if not notices:
+            return []
+        table = schema.notices
+        statement = self._insert(table).on_conflict_do_nothing(index_elements=[table.c.fingerprint])
+        rows = self._connection.execute(statement.returning(table.c.id), [_notice_row(notice) for notice in notices])
+        added = {row.id for row in rows}
+        return [notice.id for notice in notices if notice.id in added]
 
     def notices_due(self, now: datetime, limit: int, *, channel: str | None = None) -> list[tuple[str, bool]]:
         """Return the notices that may be leased now, urgent ones first, then by age."""
@@ -504,16 +493,25 @@ class SqlUnit:
     # ---------------------------------------------------------------------------------------------------- evidence
 
     def append_evidence(self, kind: str, subject: str, body: Mapping[str, object], *, at: datetime) -> Sealed:
-        """Seal one entry after the last one and keep it."""
-        table = schema.evidence
-        query = select(*_columns(Sealed, table)).order_by(table.c.number.desc()).limit(1)
-        last = self._connection.execute(query).first()
-        entry = documents.sealed(Sealed(**last._asdict()) if last else None, kind, subject, body, at=at)
-        self._connection.execute(insert(table).values(_values(entry)))
-        return entry
+        """Seal one entry after the last one; it is written with the others of this transaction, in one go."""
+        if self._last is None:
+            table = schema.evidence
+            query = select(*_columns(Sealed, table)).order_by(table.c.number.desc()).limit(1)
+            row = self._connection.execute(query).first()
+            self._last = Sealed(**row._asdict()) if row else None
+        self._last = documents.sealed(self._last, kind, subject, body, at=at)
+        self._sealed.append(self._last)
+        return self._last
+
+    def flush(self) -> None:
+        """Write what was sealed in this transaction. Only this writer can seal: the others wait for the lock."""
+        if self._sealed:
+            self._connection.execute(insert(schema.evidence), [_values(entry) for entry in self._sealed])
+            self._sealed.clear()
 
     def evidence(self, *, after: int = 0) -> Iterator[Sealed]:
         """Stream the entries that follow number `after`."""
+        self.flush()
         table = schema.evidence
         query = select(*_columns(Sealed, table)).where(table.c.number > after).order_by(table.c.number)
         return (Sealed(**row._asdict()) for row in self._stream(query))
@@ -682,3 +680,24 @@ def _stored_notice(row: Row[Any]) -> StoredNotice:
         accepted_at=row.accepted_at,
         rendered_sha256=row.rendered_sha256,
     )
+
+
+def _notice_row(notice: Notice) -> dict[str, Any]:
+    recipient = notice.recipient.email if notice.recipient else None
+    return {
+        "id": notice.id,
+        "fingerprint": _fingerprint(notice.incident, notice.kind, notice.dedup, notice.channel, recipient),
+        "incident": notice.incident,
+        "kind": notice.kind,
+        "channel": notice.channel,
+        "recipient": recipient,
+        "dedup": notice.dedup,
+        "urgent": notice.urgent,
+        "after": notice.after,
+        "created_at": notice.created_at,
+        "state": NoticeState.QUEUED,
+        "due_at": notice.created_at,
+        "free_at": notice.created_at,
+        "facts_type": documents.facts_type(notice),
+        "doc": documents.dumped(notice),
+    }
