@@ -70,7 +70,7 @@ def assess(health: Health, key: RegisteredKey | None, table: ImpactTable, steps:
     stage = _stage(losses, headline, key_deadlines, now)
     return Assessment(
         verdict=verdict,
-        why="; ".join(condition.latest.reason for condition in judgement.conditions),
+        why="; ".join(_reasons(judgement)),
         stage=stage,
         severity=_severity(stage, verdict, headline, now),
         fault=_fault(losses or judgement.conditions),
@@ -85,6 +85,10 @@ def assess(health: Health, key: RegisteredKey | None, table: ImpactTable, steps:
         split=_split(consumers),
         check_at=_check_at((headline, second), now),
     )
+
+
+def _reasons(judgement: Judgement) -> list[str]:
+    return [condition.latest.reason.rstrip(".") for condition in judgement.conditions]
 
 
 def _has_ended(condition: Condition, judgement: Judgement, now: datetime) -> bool:
@@ -106,10 +110,11 @@ def _unregistered(judgement: Judgement, losses: Sequence[Condition], now: dateti
         )  # fmt: skip
     verdict = _verdict(judgement.conditions, losses, ())
     stage = _stage(losses, headline, (), now)
-    reasons = [condition.latest.reason for condition in judgement.conditions]
     return Assessment(
         verdict=verdict,
-        why="; ".join([*reasons, "the key has left the register, so its stores and their deadlines are not known"]),
+        why="; ".join(
+            [*_reasons(judgement), "the key has left the register, so its stores and their deadlines are not known"]
+        ),
         stage=stage,
         severity=_severity(stage, verdict, headline, now),
         fault=_fault(losses or judgement.conditions),

@@ -39,12 +39,17 @@ class Fault:
 
 
 class RegisterFaults(Exception):  # noqa: N818  # the plural says that all faults come at once
-    """Everything that is wrong with a register file, together, in the order of the file."""
+    """Everything that is wrong with a register file, together, in the order of the file.
 
-    def __init__(self, name: str, faults: list[Fault]) -> None:
+    `document` is set when the form of the file is sound and only what it says does not fit together: enough to read
+    records against, not enough to watch with.
+    """
+
+    def __init__(self, name: str, faults: list[Fault], document: Document | None = None) -> None:
         super().__init__("\n".join([f"{name}: {len(faults)} fault(s)", *(f"  {fault}" for fault in faults)]))
         self.name = name
         self.faults = faults
+        self.document = document
 
 
 def load(path: Path, *, stores: Mapping[str, Collection[str]] | None = None) -> Document:
@@ -75,7 +80,7 @@ def parse(text: str, *, name: str, stores: Mapping[str, Collection[str]] | None 
     except (msgspec.ValidationError, RecursionError) as error:
         raise RegisterFaults(name, _faults(text, plain, stores, error)) from error
     if check(document, stores=stores, knows_timezone=knows_timezone):
-        raise RegisterFaults(name, _faults(text, plain, stores))
+        raise RegisterFaults(name, _faults(text, plain, stores), document)
     return document
 
 

@@ -37,13 +37,14 @@ class SubjectView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Everything, read in one transaction."""
+    """Everything, read in one transaction. `configured` are the feeds of the settings, asked already or not."""
 
     at: datetime
     revision: int
     subjects: tuple[SubjectView, ...]
     incidents: tuple[Incident, ...]
     notices: Mapping[str, tuple[StoredNotice, ...]]
+    configured: tuple[str, ...]
     feeds: tuple[FeedSeen, ...]
     processes: tuple[ProcessSeen, ...]
     inbox: Mapping[str, int]
@@ -70,6 +71,7 @@ def view(runtime: Runtime, *, now: datetime) -> View:
             subjects=tuple(_subjects(runtime, unit, register, open_of, now)),
             incidents=tuple(sorted(opened, key=_urgency)),
             notices={incident.id: tuple(unit.notices_of(incident.id)) for incident in opened},
+            configured=tuple(feed.name for feed in runtime.settings.feeds),
             feeds=tuple(unit.feeds()),
             processes=tuple(unit.processes()),
             inbox=dict(unit.inbox_counts()),

@@ -50,7 +50,8 @@ class Page:
 class Pager(HttpFake):
     """PagerDuty's two event addresses. Without a script it accepts everything.
 
-    `script` gives the answers to the next events that mention a text; `holding` keeps such events waiting.
+    `script` gives the answers to the next events that mention a text; `holding` keeps such events waiting; `pace` is
+    how many seconds it takes for every answer.
     """
 
     def __init__(self) -> None:
@@ -59,6 +60,7 @@ class Pager(HttpFake):
         self._scripts: list[tuple[str, list[Answer]]] = []
         self._holds: list[tuple[str, threading.Event, threading.Event]] = []
         self.pages: list[Page] = []
+        self.pace = 0.0
 
     def script(self, mentions: str, *answers: Answer) -> None:
         with self._guard:
@@ -87,6 +89,7 @@ class Pager(HttpFake):
         for _, waiting, go_on in held:
             waiting.set()
             go_on.wait(30)
+        time.sleep(self.pace)
         with self._guard:
             self.pages.append(Page(request.path, event, 0 if answer.hang else answer.status, time.monotonic()))
         return answer

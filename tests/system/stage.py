@@ -29,7 +29,7 @@ from workers.broker import QUEUES
 from workers.samples.corpus import eventbridge
 from workers.settings import CONFIG_VARIABLE, HOME_VARIABLE, Settings, load
 from workers.store import migrate, open_store
-from workers.store.interface import NoticeState, ProcessSeen, Store, StoredNotice
+from workers.store.interface import NoticeState, ProcessSeen, Store, StoredNotice, StoreUnavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL = 0.1
@@ -303,8 +303,11 @@ class Stage:
     def trouble(self) -> str:
         """What became of the processes, what is in quarantine, and the ends of all logs; for a failure."""
         parts = [*self.ended]
-        with self.store.read() as unit:
-            parts += [f"quarantined {piece.place}: {piece.reason}" for _, piece in unit.quarantined(TAIL)]
+        try:
+            with self.store.read() as unit:
+                parts += [f"quarantined {piece.place}: {piece.reason}" for _, piece in unit.quarantined(TAIL)]
+        except StoreUnavailable as away:  # the stage is over already: the logs must do
+            parts.append(str(away))
         for path in sorted(self.home.rglob("*.log")):
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
             parts.append(f"--- {path.relative_to(self.home)} ({len(lines)} lines)")

@@ -202,7 +202,7 @@ def resident(pid: int) -> int | None:
 
 
 def processor_seconds(pid: int) -> float:
-    """Return how long a process has worked so far, whatever else the machine did. Raises NotMeasured when it is gone."""
+    """Return how long a process has worked so far, whatever else the machine did. Raises NotMeasured without it."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError as error:

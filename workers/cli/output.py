@@ -1,6 +1,8 @@
 """Output of the commands: JSON lines for machines, readable text for people, and faults that say what to do."""
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -78,6 +80,16 @@ def remaining(until: datetime, now: datetime) -> str:
     if hours:
         return f"{hours} h {rest // 60:02} min"
     return f"{rest // 60} min {rest % 60:02} s"
+
+
+def filled(head: str, text: str, *, indent: str = "") -> str:
+    """Return text for a terminal, its lines as long as fits and a person likes to read, the later ones indented."""
+    width = max(60, min(shutil.get_terminal_size((110, 24)).columns, 110))
+    following = indent if not head.strip() else " " * min(len(indent + head), 23)
+    return textwrap.fill(
+        safe(head + text), width, initial_indent=indent, subsequent_indent=following or indent,
+        break_long_words=False, break_on_hyphens=False, drop_whitespace=True,
+    )  # fmt: skip
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

@@ -1,17 +1,20 @@
 """The command `status`: the verdict of every key, the open incidents with their countdown, and the watchdog itself."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 import msgspec
 
+from watchdog.assessment import Assessment
 from watchdog.incidents import Incident
-from watchdog.notices import ConsumerImpact, Deadline
+from watchdog.notices import ConsumerImpact, Deadline, Facts
 from watchdog.words import Stage, Verdict
 from workers.cli.context import runtime
-from workers.cli.output import count, countdown, fail, json_line, moment, remaining, safe, short, table
+from workers.cli.output import count, countdown, fail, filled, json_line, moment, remaining, safe, short, table
 from workers.runtime import Runtime
 from workers.store.interface import NoticeState, StoredNotice
 from workers.viewing import STALE, SubjectView, View, view
@@ -31,9 +34,10 @@ _COLOURS = {
 
 @click.command()
 @click.argument("what", required=False)
+@click.option("--all", "every", is_flag=True, help="List the healthy keys too.")
 @click.option("--quarantine", is_flag=True, help="List what could not be read.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-def status(what: str | None, *, quarantine: bool, as_json: bool) -> None:
+def status(what: str | None, *, every: bool, quarantine: bool, as_json: bool) -> None:
     """Show everything, or one incident (KW-...) or key (its ARN) in full.
 
     Exit status: 0 nothing is wrong, 3 something is wrong or cannot be told.
@@ -53,7 +57,7 @@ def status(what: str | None, *, quarantine: bool, as_json: bool) -> None:
             json_line(incident_row(incident, seen.notices.get(incident.id, ())))
         json_line(system_row(seen))
     else:
-        show(seen)
+        show(seen, every=every)
     if seen.worst is not Verdict.HEALTHY:
         raise SystemExit(3)
 
@@ -150,23 +154,41 @@ def system_row(seen: View) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------ for a person
 
 
-def show(seen: View) -> None:
-    """Print everything for a person: the worst first."""
-    bad = [one for one in seen.subjects if one.assessment.verdict is not Verdict.HEALTHY]
+def show(seen: View, *, every: bool = False) -> None:
+    """Print everything for a person, the worst first; what is fine, and what is merely quiet, in one line each.
+
+    Keys that are proven healthy are only counted, unless `every` key is asked for.
+    """
+    verdicts = Counter(one.assessment.verdict for one in seen.subjects)
+    counted = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in reversed(Verdict) if verdicts[verdict])
     register = f"register revision {seen.revision}" if seen.revision else "no register imported: nothing is watched"
     click.secho(
-        f"{short(seen.at)} UTC  {count(len(seen.subjects), 'key')} watched, {len(bad)} not proven healthy; "
+        f"{short(seen.at)} UTC  {count(len(seen.subjects), 'key')} watched{f': {counted}' if counted else ''}; "
         f"{count(len(seen.incidents), 'open incident')}; {register}",
         bold=True,
     )
-    for one in sorted(seen.subjects, key=lambda one: _urgency(one, seen.at)):
+    ordered = sorted(seen.subjects, key=lambda one: _urgency(one, seen.at))
+    for one in (one for one in ordered if not _is_quiet(one)):
         click.echo()
         _show_subject(one, seen)
+    quiet = [one for one in ordered if _is_quiet(one) and (every or one.assessment.verdict is not Verdict.HEALTHY)]
+    if quiet:
+        click.echo()
+    for one in quiet:
+        _head(one, one.subject)
+    if any(one.assessment.verdict is Verdict.BLIND for one in quiet):
+        click.echo("             blind: nothing is known to be wrong, and nothing proves the key usable now")
+    if len(quiet) < sum(1 for one in ordered if _is_quiet(one)):
+        click.echo(f"{count(verdicts[Verdict.HEALTHY], 'healthy key')} not listed: byok-watchdog status --all")
     for incident in seen.incidents:
         click.echo()
         _show_incident(incident, seen.notices.get(incident.id, ()))
     click.echo()
     _show_system(seen)
+
+
+def _is_quiet(one: SubjectView) -> bool:
+    return not one.assessment.judgement.conditions and one.incident is None and not one.probed_at
 
 
 def _urgency(one: SubjectView, now: datetime) -> tuple[int, bool, datetime, str]:
@@ -176,45 +198,65 @@ def _urgency(one: SubjectView, now: datetime) -> tuple[int, bool, datetime, str]
     return worst_first, found.stage is not Stage.IRREVERSIBLE_SOON, headline, one.subject
 
 
-def _show_subject(one: SubjectView, seen: View) -> None:
+def _head(one: SubjectView, more: str = "") -> None:
+    verdict = one.assessment.verdict
+    click.secho(f"{verdict.upper():12}", fg=_COLOURS[verdict], bold=True, nl=False)
+    click.secho(f" {safe(one.customer or '-')} / {safe(one.name)}", bold=True, nl=False)
+    click.echo(f"  {safe(more)}" if more else "")
+
+
+def _show_subject(one: SubjectView, seen: View, *, whole: bool = False) -> None:
+    """Print a key; the `whole` of it with what must not be done now, what brings it back, and its stores."""
     found = one.assessment
-    click.secho(f"{found.verdict.upper():12}", fg=_COLOURS[found.verdict], bold=True, nl=False)
-    click.secho(f" {safe(one.customer or '-')} / {safe(one.name)}", bold=True)
-    click.echo(f"             {safe(one.subject)}")
+    _head(one)
+    _row("key", one.subject, wrap=False)
     _row("why", found.why)
     for label, deadline in (("deadline", found.headline), ("then", found.second), ("next", found.next_impact)):
         if deadline is not None:
-            _row(label, words(deadline, seen.at))
+            _row(label, words(_of_store(deadline, found.consumers), seen.at))
     if one.probed_at:
         _row("checked", f"{short(one.probed_at)} UTC: {one.probe_words}")
-    if one.incident:
-        _row("incident", f"{one.incident} (byok-watchdog status {one.incident})")
+    if one.incident and not whole:
+        _row("incident", f"{one.incident}; in full: byok-watchdog status {one.incident}")
+    if whole:
+        _show_rest(found, seen)
 
 
-def _row(label: str, text: str) -> None:
-    click.echo(f"             {label:9} {safe(text)}")
-
-
-def _show_whole_subject(one: SubjectView, seen: View) -> None:
-    """Print a key with its stores, what must not be done now, and what brings it back."""
-    _show_subject(one, seen)
-    found = one.assessment
-    for consumer in found.consumers:
-        _row("store", f"{consumer.name} ({consumer.store}): {_impact(consumer, seen.at)}")
-        if consumer.terminal is not None:
-            _row("", words(consumer.terminal, seen.at))
-    for hold in found.holds:
-        _row("hold", hold)
+def _show_rest(found: Assessment, seen: View) -> None:
+    for number, hold in enumerate(found.holds):
+        _row("" if number else "holds", f"- {hold}")
     for number, step in enumerate(found.steps, start=1):
         _row(f"step {number}", f"({step.owner}) {step.text}")
         if step.command:
-            _row("", f"  {step.command}")
+            _row("", step.command, wrap=False)
         if step.note:
-            _row("", f"  {step.note}")
+            _row("", f"note: {step.note}")
+    for consumer in found.consumers:
+        _row("store", f"{consumer.name} ({consumer.store})")
+        for deadline in filter(None, (consumer.impact, consumer.terminal)):
+            _row("", words(_without_store(deadline, consumer), seen.at))
 
 
-def _impact(consumer: ConsumerImpact, now: datetime) -> str:
-    return words(consumer.impact, now).removeprefix(f"{consumer.store}: ")
+def _row(label: str, text: str, *, wrap: bool = True) -> None:
+    """Print one row of a key. A command is not wrapped, so that it can be copied."""
+    head = f"             {label:9} "
+    if not wrap:
+        click.echo(head + safe(text))
+        return
+    click.echo(filled(head, text))
+
+
+def _of_store(deadline: Deadline, consumers: Sequence[ConsumerImpact]) -> Deadline:
+    """Return a deadline that names the store that it is about as people know it."""
+    found = next((one for one in consumers if one.id == deadline.consumer), None)
+    if found is None:
+        return deadline
+    plain = _without_store(deadline, found)
+    return replace(plain, words=f"{found.name}: {plain.words}")
+
+
+def _without_store(deadline: Deadline, consumer: ConsumerImpact) -> Deadline:
+    return replace(deadline, words=deadline.words.removeprefix(f"{consumer.store}: "))
 
 
 def words(deadline: Deadline, now: datetime) -> str:
@@ -238,14 +280,17 @@ def _show_incident(incident: Incident, notices: Sequence[StoredNotice]) -> None:
         whom = one.notice.recipient.email if one.notice.recipient else one.notice.reader.replace("_", "-")
         when = f" {short(one.accepted_at)} UTC" if one.accepted_at else ""
         error = f" ({one.error})" if one.error else ""
-        line = f"    {one.notice.kind} to {safe(whom)} over {safe(one.notice.channel)}: {one.state}{when}{safe(error)}"
+        stage = one.notice.facts.stage if isinstance(one.notice.facts, Facts) else ""
+        what = f"{one.notice.kind} ({stage}) to {safe(whom)} over {safe(one.notice.channel)}"
+        line = f"    {what}: {one.state}{when}{safe(error)}"
         click.secho(line, fg="red" if one.state is NoticeState.FAILED else None)
 
 
 def _show_system(seen: View) -> None:
     """Print whether the watchdog itself works: what does not is in colour, and says what to do."""
+    known = {feed.feed: feed for feed in seen.feeds}
     for feed in seen.feeds:
-        stale = feed.asked_at is None or seen.at - feed.asked_at >= STALE
+        stale = feed.feed in seen.configured and (feed.asked_at is None or seen.at - feed.asked_at >= STALE)
         line = (
             f"feed {safe(feed.feed)}: asked {short(feed.asked_at)} UTC, last record {short(feed.record_at)} UTC; "
             f"{count(feed.received, 'record')}: {feed.kept} kept, {feed.dropped} dropped, {feed.broken} unreadable"
@@ -253,8 +298,9 @@ def _show_system(seen: View) -> None:
         click.secho(line + (" - nobody asks it now" if stale else ""), fg="yellow" if stale else None)
         if feed.error:
             click.secho(f"  {safe(feed.error)}", fg="red")
-    if not seen.feeds:
-        click.secho("feeds: none has ever been asked: nothing can be seen", fg="yellow")
+    for name in seen.configured:
+        if name not in known:
+            click.secho(f"feed {safe(name)}: never asked, so nothing of it is seen", fg="yellow")
     alive = [one for one in seen.processes if seen.at - one.seen_at < STALE]
     kinds = sorted({one.kind for one in alive})
     click.secho(
@@ -290,7 +336,7 @@ def _one(found: Runtime, seen: View, what: str, *, as_json: bool) -> bool:
     """Print one key or incident in full; return whether nothing is wrong with it."""
     for one in seen.subjects:
         if what in {one.subject, one.subject.rpartition("/")[2]}:
-            json_line(subject_row(one, seen)) if as_json else _show_whole_subject(one, seen)
+            json_line(subject_row(one, seen)) if as_json else _show_subject(one, seen, whole=True)
             return one.assessment.verdict is Verdict.HEALTHY
     with found.store.read() as unit:
         stored, notices = unit.incident(what), unit.notices_of(what)
@@ -304,7 +350,7 @@ def _one(found: Runtime, seen: View, what: str, *, as_json: bool) -> bool:
     for one in seen.subjects if incident.is_open else ():
         if one.subject in incident.subjects:
             click.echo()
-            _show_whole_subject(one, seen)
+            _show_subject(one, seen, whole=True)
     return not incident.is_open
 
 
