@@ -51,10 +51,22 @@ class Letter:
     flaw: str = ""
 
 
-def write(notice: Notice) -> Letter:
-    """Write a notice out. Total: when a template fails, the short form is made from the same facts."""
-    neat = cleaned(notice)
-    return either(lambda: _written(neat), lambda flaw: short_form(neat, flaw=flaw))
+def write(notice: Notice, *, html: bool = True, is_clean: bool = False) -> Letter:
+    """Write a notice out. Total: when a template fails, the short form is made from the same facts.
+
+    `html=False` leaves the HTML empty: it costs as much as all the rest, and a page needs none. `is_clean` says that
+    the caller has cleaned the notice already.
+    """
+    neat = notice if is_clean else cleaned(notice)
+    return either(lambda: _written(neat, html=html), lambda flaw: short_form(neat, flaw=flaw))
+
+
+def warm_up() -> None:
+    """Compile every text now, so that the first page of a process does not wait half a second for it."""
+    for shape in ("text", "html"):
+        shelf = _shelf(FALLBACK, shape)
+        for name in shelf.list_templates(extensions=["j2"]):
+            shelf.get_template(name)
 
 
 def either(made: Callable[[], T], otherwise: Callable[[str], T]) -> T:
@@ -65,7 +77,7 @@ def either(made: Callable[[], T], otherwise: Callable[[str], T]) -> T:
         return otherwise(f"{type(error).__name__}: {clean(str(error), 200)}")
 
 
-def _written(notice: Notice) -> Letter:
+def _written(notice: Notice, *, html: bool) -> Letter:
     facts = notice.facts
     person = notice.recipient
     wanted = person.language if person else FALLBACK
@@ -79,11 +91,15 @@ def _written(notice: Notice) -> Letter:
     }
     plain = _shelf(language, "text").get_template(f"{name}.j2").make_module(common | {"cite": Citations()})
     subject = ascii_only(str(getattr(plain, "subject")), SUBJECT_LIMIT)  # noqa: B009 - a module's exports are dynamic
-    shelf = _shelf(language, "html")
-    body = shelf.get_template(f"{name}.j2").make_module(common | {"cite": Citations()})
-    page = shelf.get_template("page.j2").render(language=language, subject=subject, body=Markup(str(body)))  # noqa: S704 - rendered with autoescape
+    page = _page(language, name, subject, common) if html else ""
     summary = " ".join(str(getattr(plain, "summary", subject)).split())
     return Letter(subject=subject, text=laid_out(str(plain)), html=page, summary=summary, language=language)
+
+
+def _page(language: str, name: str, subject: str, common: dict[str, object]) -> str:
+    shelf = _shelf(language, "html")
+    body = shelf.get_template(f"{name}.j2").make_module(common | {"cite": Citations()})
+    return shelf.get_template("page.j2").render(language=language, subject=subject, body=Markup(str(body)))  # noqa: S704 - rendered with autoescape
 
 
 class Citations:

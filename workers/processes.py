@@ -1,5 +1,6 @@
 """Processes: what a consumer, a worker and a scheduler are made of, from the runtime up."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -7,6 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
+
+import structlog
+from billiard import active_children
 
 from alerts.interface import Outcome
 from watchdog import clouds, operators
@@ -26,6 +30,12 @@ from workers.store.interface import ProcessSeen, StoreUnavailable, Unit, Unreada
 from workers.working import Work
 
 BEAT_EVERY = timedelta(seconds=10)
+LEAVE_AFTER = 8.0
+"""Seconds that a process which is asked to stop waits at most for a far end that hangs; less than any supervisor waits.
+
+Whatever it had begun is begun again by others, as after a crash: a notice at the worst goes out twice.
+"""
+
 TELL_AGAIN = timedelta(hours=1)
 """How often the operators are told of the same lack while it lasts."""
 
@@ -174,8 +184,11 @@ def make_consumer(runtime: Runtime, feed: FeedSettings) -> Consumer:
     )
 
 
-def stop_on_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+def stop_on_signals(*, in_time: bool = False) -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once.
+
+    With `in_time` the process ends by itself after LEAVE_AFTER, whatever it is still waiting for.
+    """
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -183,10 +196,27 @@ def stop_on_signals() -> threading.Event:
         if stop.is_set():
             os._exit(128 + number)
         stop.set()
+        if in_time:
+            leave_in_time()
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     return stop
+
+
+def leave_in_time() -> None:
+    """See that this process, with its pool if it has one, is gone after LEAVE_AFTER at the latest."""
+    timer = threading.Timer(LEAVE_AFTER, _leave)
+    timer.daemon = True
+    timer.start()
+
+
+def _leave() -> None:
+    structlog.get_logger(__name__).warning("process.left", after_seconds=LEAVE_AFTER)
+    for child in active_children():
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself meanwhile
+            os.kill(child.pid, signal.SIGKILL)
+    os._exit(0)
 
 
 def wait_for_store(runtime: Runtime, ready: Callable[[], None], stop: threading.Event) -> bool:

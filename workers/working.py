@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
+from alerts import letters
 from watchdog import operators
 from workers.broker import BrokerAway, Hand
 from workers.delivering import Delivered, deliver, deliver_leased
@@ -47,6 +48,7 @@ class Work:
     def warm_up(self) -> None:
         """Read what the first piece of work would have to read; a store that is away now may be back by then."""
         _ = self.runtime.table, self.runtime.channels, self.runtime.routing
+        letters.warm_up()
         try:
             with self.runtime.store.read() as unit:
                 self.runtime.registry.current(unit)

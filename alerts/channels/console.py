@@ -27,7 +27,8 @@ class Console:
 
     def render(self, notice: Notice) -> Rendered:
         """Return the notice without colours: a head line and the text, or one line of JSON."""
-        letter, neat = letters.write(notice), cleaned(notice)
+        neat = cleaned(notice)
+        letter = letters.write(neat, html=False, is_clean=True)
         headers = {"short-form": letter.flaw} if letter.flaw else {}
         if self.json:
             line = {

@@ -50,7 +50,8 @@ class PagerDuty:
 
     def render(self, notice: Notice) -> Rendered:
         """Return the event without its routing key; `headers["path"]` is where it is posted."""
-        letter, neat = letters.write(notice), cleaned(notice)
+        neat = cleaned(notice)
+        letter = letters.write(neat, html=False, is_clean=True)
         body = fitting(lambda budget: _json(self._event(neat, letter, budget)), EVENT_LIMIT)
         path = "/v2/change/enqueue" if neat.kind is Kind.RECOVERING else "/v2/enqueue"
         headers = {"path": path} | ({"short-form": letter.flaw} if letter.flaw else {})

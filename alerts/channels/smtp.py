@@ -56,7 +56,8 @@ class Smtp:
 
     def render(self, notice: Notice) -> Rendered:
         """Return the whole message, headers included, as it goes on the wire and into the evidence."""
-        letter, neat = letters.write(notice), cleaned(notice)
+        neat = cleaned(notice)
+        letter = letters.write(neat, is_clean=True)
         who = envelope.Sender(self.sender, self.reply_to or parseaddr(self.sender)[1], self._domain)
         headers = envelope.headers(neat, letter, who) | ({"short-form": letter.flaw} if letter.flaw else {})
         body = envelope.enveloped(neat, letter, who)

@@ -100,9 +100,13 @@ class Webhook:
             "datacontenttype": "application/json",
             "data": letters.either(
                 lambda: outline(notice, budget),
-                lambda flaw: {"incident": notice.incident, "text": letters.write(notice).text, "flaw": flaw},
+                lambda flaw: {"incident": notice.incident, "text": _short(notice), "flaw": flaw},
             ),
         }
+
+
+def _short(notice: Notice) -> str:
+    return letters.write(notice, html=False).text
 
 
 def event_type(notice: Notice) -> str:

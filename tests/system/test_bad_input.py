@@ -18,8 +18,11 @@ from workers.samples.corpus import Corpus, eventbridge, json_lines, trail_file
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
-MOST_MEMORY = 900
-"""MB that a consumer, or a child of a worker's pool, may have had at most."""
+MOST_MEMORY = 1100
+"""MB that a consumer, or a child of a worker's pool, may have had at most.
+
+A document is read up to 256 MB of text and looked at as a whole; that, held three times over, is what a bomb costs.
+"""
 
 NESTED = 50 << 20
 BOMB = 600 << 20
@@ -146,16 +149,13 @@ def test_bad_input_is_told_and_costs_nobody_anything(stage: Stage) -> None:
     for name in OBJECTS:
         assert [place for place in places if f"{BUCKET}/{name}" in place], f"{name} is nowhere in {places}"
     assert sum(place.startswith("message ") for place in places) == len(MESSAGES) + 1
-    print(Counter((piece.place, piece.reason[:150]) for piece in quarantined))
-    told = Counter(page.dedup for page in stage.operators.taken("", "trigger"))
-    print(told)
-    print([stage.peak_memory(pid) for pid in (stage.running["consumer"].pid, *pool)])
-    assert set(told.values()) == {1}
-    assert {topic.split(":")[3] for topic in told} == {"drop", "events"}
+    assert all(len(piece.reason) > 10 for piece in quarantined)
 
+    topics = Counter(page.dedup for page in stage.operators.taken("", "trigger"))
+    assert {topic.split(":")[3] for topic in topics} == {"drop", "events"}, "one notice an hour for each feed"
+    assert set(topics.values()) == {1}
     assert stage.starts() == {"consumer": 1, "worker": 1, "scheduler": 1}, stage.ended
-    assert stage.children("worker") == pool
-    assert {
-        pid: peak for pid in (stage.running["consumer"].pid, *pool) if (peak := stage.peak_memory(pid)) > MOST_MEMORY
-    } == {}
+    assert stage.children("worker") == pool, "no child of the pool has died"
+    peaks = {pid: stage.peak_memory(pid) for pid in (stage.running["consumer"].pid, *pool)}
+    assert max(peaks.values()) <= MOST_MEMORY, peaks
     assert stage.command("evidence", "verify").code == 0

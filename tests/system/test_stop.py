@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.moto_server import Moto
+from tests.system.far_ends import BROKEN
 from tests.system.parties import BUCKET, Party, now, sns
-from tests.system.stage import Stage, servers_stage
+from tests.system.stage import HURRIED, Stage, servers_stage
 from watchdog.words import Stage as Step
 from workers.samples.corpus import Corpus
 from workers.store.interface import NoticeState
@@ -17,13 +18,13 @@ SECONDS = 10.0
 EACH = 12
 NAMES = ("consumer", "worker", "scheduler")
 CROWDS = {name: [Party(10 + EACH * place + number) for number in range(EACH)] for place, name in enumerate(NAMES)}
-HUNG = Party(0)
+HUNG = {"worker": Party(0), "scheduler": Party(1)}
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory, postgresql: str, aws: Moto) -> Iterator[Stage]:
-    parties = [HUNG, *(party for crowd in CROWDS.values() for party in crowd)]
-    with servers_stage(tmp_path_factory.mktemp("stop"), postgresql, aws, parties) as made:
+    parties = [*HUNG.values(), *(party for crowd in CROWDS.values() for party in crowd)]
+    with servers_stage(tmp_path_factory.mktemp("stop"), postgresql, aws, parties, worker=HURRIED) as made:
         made.pager.pace = 0.3
         made.start("consumer", "consume", "events", kept=False)
         made.start("worker", "worker", kept=False)
@@ -65,13 +66,22 @@ def leased(stage: Stage) -> int:
         return unit.outbox_counts()[NoticeState.LEASED]
 
 
-def test_a_worker_does_not_wait_for_a_far_end_that_hangs(stage: Stage) -> None:
-    with stage.pager.holding(HUNG.key) as waiting:
-        stage.event(HUNG.disables(1, now()))
+@pytest.mark.parametrize("name", ["worker", "scheduler"])
+def test_a_process_that_is_asked_to_stop_does_not_wait_for_a_far_end_that_hangs(stage: Stage, name: str) -> None:
+    party = HUNG[name]
+    if name == "scheduler":
+        stage.pager.script(party.key, BROKEN)  # what failed once is sent again by the scheduler
+        stage.event(party.disables(1, now()))
+        stage.until("the first try has failed", lambda: stage.pager.asked(party.key))
+    with stage.pager.holding(party.key) as waiting:
+        if name == "worker":
+            stage.event(party.disables(1, now()))
         assert waiting.wait(30)
-        took = stage.terminate("worker")
-    stage.again("worker")
-    assert took < SECONDS
+        took = stage.terminate(name)
+        code = stage.running[name].process.returncode
+    stage.again(name)
 
-    stage.until_told(HUNG, Step.IMPAIRED, seconds=90)
-    assert 1 <= len(stage.pager.taken(HUNG.key)) <= 2
+    assert took < SECONDS
+    assert code == 0
+    stage.until_told(party, Step.IMPAIRED, seconds=90)
+    assert 1 <= len(stage.pager.taken(party.key)) <= 2

@@ -84,7 +84,7 @@ def _broker(found: Settings) -> Finding:
             return Finding("broker", BAD, str(fault))
     try:
         with make_app(found).connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=3)
+            connection.ensure_connection(max_retries=0, timeout=3)
     except (OperationalError, RedisError, OSError) as error:
         fix = "Start it, or correct broker.url. Until then every process works records and notices itself."
         return Finding("broker", BAD, f"cannot be reached: {error}", fix)
@@ -149,32 +149,26 @@ def _register(register: Register, found: Settings) -> Iterator[Finding]:
         yield Finding("register", BAD, "none imported: nothing is watched", "`byok-watchdog register import FILE`")
         return
     yield Finding("register", OK, f"revision {register.revision}, {count(len(register.keys), 'key')}")
-    keys = register.keys.values()
-    for instance in {key.instance.id: key.instance for key in keys}.values():
+    for instance in {key.instance.id: key.instance for key in register.keys.values()}.values():
         if instance.on_call not in found.routes:
             used = "the route default" if "default" in found.routes else "the operators' channels"
             fix = f"Add [routes.{instance.on_call}] to the settings, or name another route in the register."
             text = f"its route {instance.on_call} does not exist: {used} will be used"
             yield Finding(f"instance {instance.id}", WARN, text, fix)
-    for customer in {key.customer.id: key.customer for key in keys if key.customer_owned}.values():
-        if not customer.contacts:
-            fix = "Add contacts to the customer in the register: they are the ones who can save the data."
-            yield Finding(f"customer {customer.id}", BAD, "no contact: nobody there is ever told", fix)
 
 
 def _feeds(seen: View, found: Settings) -> Iterator[Finding]:
     known = {feed.feed: feed for feed in seen.feeds}
     for feed in found.feeds:
         one = known.get(feed.name)
-        if one is None or one.asked_at is None:
-            yield Finding(
-                f"feed {feed.name}", WARN, "has never asked its source", "Run `byok-watchdog consume` or `up`."
-            )
-        elif one.error:
-            yield Finding(f"feed {feed.name}", BAD, one.error)
+        start = f"Run `byok-watchdog consume {feed.name}` or `up`."
+        if one is not None and one.error:
+            yield Finding(f"feed {feed.name}", BAD, one.error, "Mend that; it is tried again all the time.")
+        elif one is None or one.asked_at is None:
+            yield Finding(f"feed {feed.name}", WARN, "has never asked its source", start)
         elif seen.at - one.asked_at >= STALE:
             text = f"last asked {one.asked_at:%Y-%m-%d %H:%M:%S} UTC: nobody listens to it now"
-            yield Finding(f"feed {feed.name}", BAD, text, f"Run `byok-watchdog consume {feed.name}` or `up`.")
+            yield Finding(f"feed {feed.name}", BAD, text, start)
         else:
             yield Finding(f"feed {feed.name}", OK, f"asked {one.asked_at:%Y-%m-%d %H:%M:%S} UTC")
     if seen.quarantined:
@@ -200,7 +194,7 @@ def _processes(seen: View, found: Settings) -> Iterator[Finding]:
             yield Finding(name, BAD, "none alive", "Start it, or run `byok-watchdog up`.")
     for one in alive:
         if one.degraded:
-            yield Finding(one.kind, BAD, one.degraded)
+            yield Finding(one.kind, BAD, one.degraded, "Mend that; the process takes note of it by itself.")
 
 
 def _waiting(seen: View, found: Settings) -> Iterator[Finding]:

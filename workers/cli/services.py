@@ -3,7 +3,7 @@
 import threading
 
 import click
-from celery.signals import worker_ready
+from celery.signals import worker_ready, worker_shutting_down
 
 from workers import logs, processes
 from workers.broker import BULK, QUEUES
@@ -64,6 +64,11 @@ def worker(queues: str, concurrency: int | None) -> None:
         """Only a worker that takes tasks is alive."""
         beating.start()
 
+    @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]  # celery ships no types
+    def leave(**_: object) -> None:
+        """Celery itself would wait for a task for as long as it takes."""
+        processes.leave_in_time()
+
     app = make_worker_app(found)
     arguments = [
         "--quiet",
@@ -99,4 +104,4 @@ def scheduler() -> None:
 
 def _begin(found: Settings) -> tuple[Runtime, threading.Event]:
     logs.configure()
-    return Runtime(found), processes.stop_on_signals()
+    return Runtime(found), processes.stop_on_signals(in_time=True)

@@ -14,6 +14,7 @@ ROLE = "acme-prod"
 ROLE_ID = "AROAEXAMPLEACME00001"
 _START = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 _SESSIONS = 120  # callers that a stream of records has at the same time: the same few make nearly all calls
+_OTHER_KEYS = 200  # keys of an account that nobody registered: the same are used again and again
 
 _OTHER_CALLS = (
     ("s3.amazonaws.com", "GetBucketAcl", True),
@@ -81,6 +82,7 @@ class Corpus:
         self._shares = shares or Shares()
         self._keys = keys
         self._callers: dict[str, list[_Caller]] = {}
+        self._other_keys = [f"arn:aws:kms:eu-west-1:{CUSTOMER}:key/{self._uuid()}" for _ in range(_OTHER_KEYS)]
         if not keys and self._shares.watched_uses + self._shares.watched_failures > 0:
             raise ValueError("uses of registered keys need the keys")
 
@@ -123,7 +125,7 @@ class Corpus:
         name = self._chance.choice(_KMS_READS)
         record = self._record("kms.amazonaws.com", name, read_only=True, account=CUSTOMER)
         record["requestParameters"] = self._use_of(f"arn:aws:s3:::bucket-{self._word()}/{self._hex(24)}")
-        record["resources"] = [_key_in(f"arn:aws:kms:eu-west-1:{CUSTOMER}:key/{self._uuid()}")]
+        record["resources"] = [_key_in(self._chance.choice(self._other_keys))]
         return record
 
     def use(self, key: str) -> dict[str, Any]:
