@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from watchdog.cloud import Broken, Dropped, Entry, Pointer, Unpacked
+from watchdog.clouds.aws.dates import moment
 from watchdog.clouds.aws.fields import mapping, text, texts
 from watchdog.clouds.aws.index import Index, index_of
 from watchdog.clouds.aws.record import (
@@ -23,6 +24,7 @@ from watchdog.clouds.aws.record import (
     content,
     decoded,
     is_event,
+    is_looked_up,
     is_statistics,
     is_wrapper,
     present,
@@ -240,12 +242,15 @@ class Sorting(Struct):
             self.piece(content(raw), depth + 1)
             return
         if opening == b"[":
-            self.pieces(decoded(LIST, raw), depth + 1)
+            several = decoded(LIST, raw)
+            if not several:
+                raise UnreadableError("an empty list where a record should be")
+            self.pieces(several, depth + 1)
             return
         outer = decoded(OUTER, raw)
         if is_wrapper(outer):
             self.notification(raw, outer, depth)
-        elif is_event(outer) or _is_record(outer):
+        elif is_event(outer) or _is_record(outer) or _has_the_only_time(outer):
             self.sort(read(raw, outer), raw)
         elif not self.holder(outer, depth) and not self.notice(outer):
             raise UnreadableError("it has no form that an AWS delivery has")
@@ -321,7 +326,7 @@ class Sorting(Struct):
         if why is None:
             self.keep(raw, reading.event_id)
         else:
-            self.drop(why, record.name if record else None, _time(reading))
+            self.drop(why, record.name if record else None, reading.at)
 
     def dispensable(self, reading: Reading, raw: bytes) -> str | None:
         """Say why an entry cannot matter; None when it may, or when whether to believe it must be judged."""
@@ -425,6 +430,14 @@ def _is_record(outer: Outer) -> bool:
     return any(value is not None for value in named) or present(outer.user_identity) or is_statistics(outer)
 
 
+def _has_the_only_time(outer: Outer) -> bool:
+    """Whether this is an event of a LookupEvents answer that says when, around a record that does not."""
+    if not is_looked_up(outer):
+        return False
+    inner = decoded(OUTER, content(outer.cloud_trail_event))
+    return _is_record(inner) and moment(inner.event_time) is None
+
+
 def _list(chunk: bytes) -> list[Raw] | None:
     try:
         return LIST.decode(chunk)
@@ -445,8 +458,3 @@ def _wrapped(wrapper: bytes, record: bytes) -> bytes:
     fields = dict(mapping(decoded(ANYTHING, wrapper)))
     fields["Message"] = record.decode("utf-8", "replace")
     return msgspec.json.encode(fields)
-
-
-def _time(reading: Reading) -> datetime | None:
-    stated = reading.record.at if reading.record else None
-    return stated or (reading.envelope.time if reading.envelope else None)

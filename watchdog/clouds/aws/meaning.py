@@ -32,7 +32,7 @@ def meaning(raw: bytes, register: Register, *, received_at: datetime | None = No
         entry = read(raw)
     except UnreadableError as fault:
         return [Signal(effect=Effect.UNREADABLE, reason=str(fault), occurred_at=received_at, event_id=sha256(raw))]
-    at = _time(entry) or received_at
+    at = entry.at or received_at
     try:
         found = _judged(entry, raw, index, at)
     except DistrustedError as fault:
@@ -56,11 +56,6 @@ def _completed(signal: Signal, entry: Reading, at: datetime | None) -> Signal:
         operation=_operation(entry),
         actor=actor_of(record) if record else None,
     )
-
-
-def _time(entry: Reading) -> datetime | None:
-    stated = entry.record.at if entry.record else None
-    return stated or (entry.envelope.time if entry.envelope else None)
 
 
 def _operation(entry: Reading) -> str | None:

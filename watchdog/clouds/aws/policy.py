@@ -208,7 +208,11 @@ def needed(access: Access) -> list[str]:
 
 
 def outcome(statements: Iterable[Statement], caller: Caller, operation: str, via: str, at: datetime | None) -> Outcome:
-    """Tell what became of one operation. A deny that applies beats any allow and any grant."""
+    """Tell what became of one operation. A deny that applies beats any allow and any grant.
+
+    A deny that may apply is a question only where something is left to lose: what no statement and no grant gives is
+    lost without it.
+    """
     found = [(item, *item.applies(caller, operation, at)) for item in statements]
     valid = [(item, answer, span) for item, answer, span in found if not (at and span.is_over(at))]
     now = [(item, answer) for item, answer, span in valid if not (at and span.is_ahead(at))]
@@ -216,13 +220,15 @@ def outcome(statements: Iterable[Statement], caller: Caller, operation: str, via
         if item.denies and answer is Answer.YES:
             return Outcome(Answer.NO, f"{item.label} denies it")
     doubtful = [item for item, answer, _ in valid if item.denies and answer is Answer.UNKNOWN]
-    if not doubtful and any(not item.denies and answer is Answer.YES for item, answer in now):
+    allowed = any(not item.denies and answer is Answer.YES for item, answer in now)
+    if allowed and not doubtful:
         allows = [span for item, answer, span in valid if not item.denies and answer is Answer.YES]
         denies = [span.start for item, answer, span in valid if item.denies and answer is Answer.YES and span.start]
         ends = [end for end in (_last(allows, at), *denies) if end]
         return Outcome(Answer.YES, "the policy allows it", min(ends, default=None))
-    doubtful += [item for item, answer in now if answer is Answer.UNKNOWN]
-    if doubtful:
+    possible = [item for item, answer in now if not item.denies and answer is Answer.UNKNOWN]
+    if possible or (doubtful and (allowed or via == "grant")):
+        doubtful += possible
         return Outcome(Answer.UNKNOWN, f"{doubtful[0].label} depends on something that the record cannot tell")
     if via == "grant":
         return Outcome(Answer.UNKNOWN, "it uses the key through a grant, and a policy that does not name it leaves it")
@@ -367,8 +373,8 @@ def _is_about(fields: Mapping[str, object], key: RegisteredKey) -> bool:
 
 def _principals(fields: Mapping[str, object]) -> Callable[[Caller], Answer]:
     if "Principal" in fields:
-        named = _aws(fields["Principal"])
-        return lambda caller: _covered(named, caller)
+        named, denies = _aws(fields["Principal"]), fields["Effect"] == "Deny"
+        return lambda caller: _covered(named, caller, denies=denies)
     if "NotPrincipal" in fields:
         spared = _aws(fields["NotPrincipal"])
         return lambda caller: _hit(spared, caller)
@@ -380,12 +386,16 @@ def _aws(element: object) -> list[str]:
     return [element] if isinstance(element, str) else texts(mapping(element).get("AWS"))
 
 
-def _covered(named: list[str], caller: Caller) -> Answer:
-    """Whether a list of principals covers a caller. One session of its role, or a bare unique id, proves nothing."""
+def _covered(named: list[str], caller: Caller, *, denies: bool) -> Answer:
+    """Whether a list of principals covers a caller. One session of its role proves nothing.
+
+    A bare unique id is what KMS shows for a role that was deleted, and gives nothing to the role made again (aws.md
+    3.3); in a deny it may still be the living role's.
+    """
     if any(value in ("*", caller.arn) or _is_account(value, caller) for value in named):
         return Answer.YES
     own = (caller.partition, caller.account, caller.role)
-    if any(session_role(value) == own or (caller.unique_id and value == caller.unique_id) for value in named):
+    if any(session_role(value) == own for value in named) or (denies and caller.unique_id in named):
         return Answer.UNKNOWN
     if caller.role is None and any(_belongs(value, caller) for value in named):
         return Answer.YES  # the caller stands for a whole account: one of its principals is enough
@@ -425,9 +435,6 @@ def _for_aws_resource(values: list[object], operation: str, *, optional: bool) -
 
 def _compared(name: str, known: str, values: list[object]) -> Answer:
     wanted = [str(value) for value in values if isinstance(value, str | int) and not isinstance(value, bool)]
-    if name == "null":
-        absent = truth(values[0]) if values else None
-        return Answer.UNKNOWN if absent is None else Answer.NO if absent else Answer.YES
     match = COMPARISONS.get(name.replace("not", ""))
     if match is None or len(wanted) != len(values) or any("${" in value for value in wanted):
         return Answer.UNKNOWN

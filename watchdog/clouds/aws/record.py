@@ -54,6 +54,7 @@ class Outer(Struct, gc=False, rename="camel"):
     messages: Raw = field(default=NOTHING, name="Messages")
     events: Raw = field(default=NOTHING, name="Events")
     cloud_trail_event: Raw = field(default=NOTHING, name="CloudTrailEvent")
+    lookup_time: object = field(default=None, name="EventTime")
     message_body: Raw = field(default=NOTHING, name="Body")
     body: Raw = NOTHING
     sns: Raw = field(default=NOTHING, name="Sns")
@@ -63,6 +64,7 @@ class Outer(Struct, gc=False, rename="camel"):
     sns_type: object = field(default=None, name="Type")
     topic_arn: object = field(default=None, name="TopicArn")
     sns_message: Raw = field(default=NOTHING, name="Message")
+    sns_time: object = field(default=None, name="Timestamp")
 
     s3_bucket: object = None
     s3_object_key: object = None
@@ -230,28 +232,44 @@ class Kind(Enum):
 
 
 class Reading(Struct, frozen=True, kw_only=True):
-    """One entry, read: what it is, how it came, and its id. `record` is there for records only."""
+    """One entry, read: what it is, how it came, and its id. `record` is there for records only.
+
+    `sent` is the time of the outermost wrapper, if it has one.
+    """
 
     kind: Kind
     event_id: str
     topic: str | None = None
     envelope: Envelope | None = None
     record: Record | None = None
+    sent: datetime | None = None
+
+    @property
+    def at(self) -> datetime | None:
+        """When it happened; where the record does not say it, the time of its envelope stands in (aws.md 3.0)."""
+        stated = self.record.at if self.record else None
+        return stated or (self.envelope.time if self.envelope else None) or self.sent
 
 
 def read(raw: bytes, outer: Outer | None = None) -> Reading:
     """Read one entry: a bare record, an EventBridge event, or either of them in an SNS wrapper. Raises UnreadableError.
 
+    An event of a LookupEvents answer is read too: it is kept whole where only it has the time.
     `outer` is the outermost object, for a caller that has decoded it already.
     """
     outer = outer or decoded(OUTER, raw)
+    if is_looked_up(outer):
+        inner = content(outer.cloud_trail_event)
+        found = _unwrapped(inner, decoded(OUTER, inner), sha256(raw), topic=None)
+        return msgspec.structs.replace(found, sent=moment(outer.lookup_time))
     if not is_wrapper(outer):
         return _unwrapped(raw, outer, sha256(raw), topic=None)
     topic = text(outer.topic_arn) or ""
     if outer.sns_type != "Notification":
         return Reading(kind=Kind.TOPIC_CONFIRMATION, event_id=sha256(raw), topic=topic)
     inner = content(outer.sns_message)
-    return _unwrapped(inner, decoded(OUTER, inner), sha256(raw), topic=topic)
+    found = _unwrapped(inner, decoded(OUTER, inner), sha256(raw), topic=topic)
+    return msgspec.structs.replace(found, sent=moment(outer.sns_time))
 
 
 def is_wrapper(outer: Outer) -> bool:
@@ -264,6 +282,12 @@ def is_wrapper(outer: Outer) -> bool:
 def is_event(outer: Outer) -> bool:
     """Whether this is an EventBridge envelope."""
     return isinstance(outer.detail_type, str) or (present(outer.detail) and isinstance(outer.source, str))
+
+
+def is_looked_up(outer: Outer) -> bool:
+    """Whether this is an event of a LookupEvents answer, with its time, around a record."""
+    others = is_wrapper(outer) or is_event(outer) or outer.event_name is not None
+    return present(outer.cloud_trail_event) and outer.lookup_time is not None and not others
 
 
 def is_statistics(outer: Outer) -> bool:

@@ -101,7 +101,8 @@ def known(principal: str) -> Caller:
         pytest.param([allow([SESSION, ROLE])], GRANTED, id="a session and the role"),
         pytest.param([allow(SESSION.replace("acme-instance-1", "other"))], REVOKED, id="a session of another role"),
         pytest.param([allow("AROAACMEGONE000000000")], REVOKED, id="the orphan of a deleted role"),
-        pytest.param([allow(ROLE_ID)], CHANGED, id="the role's unique id"),
+        pytest.param([allow(ROLE_ID)], REVOKED, id="the orphan of the registered role"),
+        pytest.param([allow([ROLE_ID, ROOT])], GRANTED, id="an orphan beside the account's root"),
         # --- statements without effect
         pytest.param([allow(Resource=...)], REVOKED, id="without Resource"),
         pytest.param([allow(action=...)], REVOKED, id="without Action"),
@@ -143,6 +144,7 @@ def known(principal: str) -> Caller:
         pytest.param([allow(), deny("*", ["kms:ScheduleKeyDeletion"])], GRANTED, id="deny of what is not needed"),
         pytest.param([allow(), deny(f"arn:aws:iam::{GLOBEX}:role/x")], GRANTED, id="deny of somebody else"),
         pytest.param([allow(), deny(SESSION)], CHANGED, id="deny of one session"),
+        pytest.param([allow(), deny(ROLE_ID)], CHANGED, id="deny of the role's unique id"),
         pytest.param([allow(), deny(VENDOR)], REVOKED, id="deny of the account"),
         pytest.param([allow(), deny(action=..., NotAction=[*USES, "kms:*"])], GRANTED, id="deny of nothing"),
         pytest.param([allow(), deny(action=..., NotAction="kms:DescribeKey")], REDUCED, id="deny of all but one"),
@@ -280,6 +282,14 @@ def known(principal: str) -> Caller:
         ),
         pytest.param([allow(**when("StringEquals", "kms:CallerAccount", [{}]))], CHANGED, id="an odd value"),
         pytest.param([allow(**when("DateLessThan", "aws:TokenIssueTime", "2026-01-01"))], CHANGED, id="another date"),
+        pytest.param(
+            [allow(**when("Null", "aws:PrincipalOrgID", "false"))],
+            CHANGED,
+            id="an allow that asks for any organisation",
+        ),
+        pytest.param(
+            [allow(), deny(**when("Null", "aws:PrincipalOrgID", "true"))], CHANGED, id="a deny of whoever has none"
+        ),
         pytest.param([allow(**when("DateLessThan", "aws:CurrentTime", "next year"))], CHANGED, id="an unreadable date"),
         pytest.param(
             [allow(action="kms:Decrypt"), allow(**when("Bool", "aws:MultiFactorAuthPresent", "true"))],
@@ -295,6 +305,24 @@ def known(principal: str) -> Caller:
             [deny(ROLE), allow(), deny(**when("StringNotEquals", "aws:SourceVpce", "vpce-1"))],
             REVOKED,
             id="a certain deny beside an uncertain one",
+        ),
+        pytest.param(
+            [OWNER, deny(**when("StringNotEquals", "aws:SourceVpce", "vpce-1"))],
+            REVOKED,
+            id="an uncertain deny of what nothing allows",
+        ),
+        pytest.param(
+            [allow(action="kms:Decrypt"), deny(action="kms:Encrypt", **when("Bool", "aws:SecureTransport", "false"))],
+            REDUCED,
+            id="an uncertain deny of one operation that nothing allows",
+        ),
+        pytest.param(
+            [
+                allow(**when("DateLessThan", "aws:CurrentTime", "2026-01-01")),
+                deny(**when("StringNotEquals", "aws:SourceVpce", "vpce-1")),
+            ],
+            REVOKED,
+            id="an uncertain deny beside an allow that is over",
         ),
         # --- grants for AWS resources
         pytest.param(
