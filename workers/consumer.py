@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from workers.allocation import keep_large_blocks
 from workers.broker import BrokerAway
 from workers.feeds.holding import Holding
 from workers.feeds.interface import FeedFault, Received, Source
@@ -140,6 +141,7 @@ class Consumer:
 
     def run(self, stop: Stop) -> None:
         """Work until `stop` is set; then end within about the length of one poll, with nothing half done."""
+        keep_large_blocks()
         try:
             while not stop.is_set():
                 self._sign(stop)

@@ -14,6 +14,7 @@ from watchdog.cloud import Broken, Cloud, Entry, Pointer, Unpacked
 from watchdog.register import Register
 from watchdog.signals import Signal
 from watchdog.words import Effect
+from workers.allocation import keep_large_blocks
 from workers.clouds.interface import Objects
 from workers.feeds.interface import FeedFault, Reason, Received
 from workers.feeds.pieces import sealed
@@ -184,6 +185,7 @@ class Intake:
         the object cannot be fetched the row is due again later and the fault is returned; an object that stays away is
         quarantined.
         """
+        keep_large_blocks()
         pointer = msgspec.json.decode(arrived.body, type=Pointer)
         objects = self._objects[arrived.cloud]
         with self._store.read() as unit:

@@ -47,9 +47,10 @@ class Observed:
     pages: tuple[Lease, ...] = ()
 
 
-def observe_row(runtime: Runtime, inbox_id: int, *, now: datetime) -> Observed | None:
+def observe_row(runtime: Runtime, inbox_id: int, *, now: datetime, lease_pages: bool = False) -> Observed | None:
     """Work one inbox row; None when it needs no work any more (known, done, or done by somebody else).
 
+    With `lease_pages` the caller gets the first pages leased, and has to send them at once.
     A record that our own code cannot work is tried again later, and after ATTEMPTS_AT_MOST goes to quarantine with the
     operator told: one bad record neither stalls the rest nor vanishes.
     """
@@ -59,7 +60,7 @@ def observe_row(runtime: Runtime, inbox_id: int, *, now: datetime) -> Observed |
             if arrived is None:
                 return None
             stop_at("observe.taken")
-            observed = _observe(runtime, unit, arrived, now)
+            observed = _observe(runtime, unit, arrived, now, lease_pages=lease_pages)
             stop_at("observe.before_commit")
     except StoreUnavailable:
         raise  # says nothing about the record: the row waits, and no failure is counted
@@ -71,7 +72,7 @@ def observe_row(runtime: Runtime, inbox_id: int, *, now: datetime) -> Observed |
     return observed
 
 
-def _observe(runtime: Runtime, unit: Unit, arrived: Arrived, now: datetime) -> Observed:
+def _observe(runtime: Runtime, unit: Unit, arrived: Arrived, now: datetime, *, lease_pages: bool) -> Observed:
     register = runtime.registry.current(unit)
     signals = clouds.cloud(arrived.cloud).meaning(arrived.body, register, received_at=arrived.received_at)
     subjects = set(subjects_of(signals))
@@ -94,7 +95,7 @@ def _observe(runtime: Runtime, unit: Unit, arrived: Arrived, now: datetime) -> O
     notices = apply(unit, changes, register, now=now)
     notices += _tell_operators(runtime, unit, arrived, signals, now)
     unit.arrival_done(arrived.id, at=now, outcome=",".join(sorted({str(signal.effect) for signal in signals})))
-    pages = _lease_pages(runtime, unit, notices, now)
+    pages = _lease_pages(runtime, unit, notices, now) if lease_pages else []
     held = {lease.notice.id for lease in pages}
     return Observed(
         effects=tuple(str(signal.effect) for signal in signals),

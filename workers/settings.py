@@ -33,7 +33,7 @@ _FEED_KINDS = {"sqs": ("url", "region", "visibility_seconds"), "folder": ("path"
 _TEXTS = ("url", "region", "path")
 _WORKER = ("concurrency", "lease_seconds", "sweep_after_seconds")
 _VISIBILITY = (5, 43200)  # seconds; SQS takes up to twelve hours
-_LEASE = (5, 600)
+_LEASE = (3, 600)
 _SWEEP_AFTER = (1, 600)
 _TOP = ("store", "broker", "feeds", "channels", "routes", "operators", "customer_mail", "worker", "home")
 

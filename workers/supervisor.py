@@ -75,6 +75,7 @@ class Supervisor:
         command = [
             redis_server(), "--port", "0", "--unixsocket", str(self._settings.embedded_socket()), "--unixsocketperm",
             "700", "--save", "", "--appendonly", "no", "--dir", str(self._settings.home), "--daemonize", "no",
+            "--loglevel", "warning",
         ]  # fmt: skip
         return [Child("broker", command)]
 

@@ -63,12 +63,15 @@ class Work:
 
     def observe(self, inbox_id: int) -> None:
         """Work one record, then see that its notices go out."""
-        observed = observe_row(self.runtime, inbox_id, now=utc_now())
+        observed = observe_row(self.runtime, inbox_id, now=utc_now(), lease_pages=self.hand is not None)
         if observed is None:
             return
-        for page in observed.pages:
-            deliver_leased(self.runtime, page, now=utc_now())
-        self.send(observed.notices)
+        # Side by side: a pager that hangs must hold up neither the second page nor the customer's mail.
+        with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
+            sent = [pool.submit(deliver_leased, self.runtime, page, now=utc_now()) for page in observed.pages]
+            self.send(observed.notices)
+        for page in sent:
+            page.result()
         stop_at("observe.handed_on")
 
     def read_delivery(self, inbox_id: int) -> None:

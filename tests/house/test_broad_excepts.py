@@ -22,7 +22,7 @@ REASONS: dict[str, str] = {
     "workers/intake.py: Intake._unpack": "a fault of our decoding: the delivery goes to quarantine, and is told",
     "workers/intake.py: Intake._weigh": "a fault of our reading: the record goes to quarantine, and is told",
     "workers/observing.py: observe_row": "the row stays in the inbox, put aside with its error, which is told",
-    "workers/processes.py: bare_alarm": "the last resort: a fault of one sender must not keep the next from being asked",
+    "workers/processes.py: bare_alarm": "the last resort: after a fault of one sender the next one is asked",
     "workers/scheduler.py: Scheduler.advance": "the other incidents go on; then the failure flies, and is logged",
     "workers/scheduler.py: Scheduler._repeat": "one failed job must not end the schedule; it is logged",
 }

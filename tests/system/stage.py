@@ -53,8 +53,8 @@ channels = ["page"]
 
 HURRIED = """
 [worker]
-lease_seconds = 5
-sweep_after_seconds = 3
+lease_seconds = 3
+sweep_after_seconds = 2
 """
 """What a crash leaves behind is taken up sooner than in real use, so that many crashes fit into a test."""
 
@@ -167,7 +167,6 @@ class Stage:
     redis: RedisServer | None = None
     running: dict[str, Running] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
-    groups: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._over = threading.Event()
@@ -193,7 +192,7 @@ class Stage:
 
     def _spawn(self, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("ab") as errors, log.with_suffix(".out").open("ab") as output:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 cwd=ROOT,
                 env=self.environment,
@@ -202,8 +201,6 @@ class Stage:
                 stderr=errors,
                 start_new_session=True,
             )
-        self.groups.append(process.pid)
-        return process
 
     def _keep(self) -> None:
         while not self._over.wait(POLL):
@@ -267,20 +264,14 @@ class Stage:
         return {name: one.starts for name, one in self.running.items()}
 
     def close(self) -> None:
-        """End every process of this stage that still runs, by its pid."""
+        """End every process of this stage that still runs, by its pid. Ending in good order has a test of its own."""
         self._over.set()
         self._keeper.join()
-        for one in self.running.values():
-            if one.process.poll() is None:
-                one.process.terminate()
-        until = time.monotonic() + 10
-        for one in self.running.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                one.process.wait(max(0.1, until - time.monotonic()))
-        for group in self.groups:
-            # Each leads a session of its own: what is left of its group is itself or its own children.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
+        while found := living(self.home):
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
         for one in self.running.values():
             one.process.wait(10)
         if "store" in self.__dict__:
@@ -448,6 +439,16 @@ class Stage:
         part = self.home / "crash.part"
         part.write_text(stop, encoding="utf-8")
         part.rename(self.crash_order)
+
+
+def living(home: Path) -> list[int]:
+    """The pids of the processes that have a home folder in their environment: ours, and the children of ours."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+            if process.name.isdigit() and f"={home}\0".encode() in (process / "environ").read_bytes():
+                found.append(int(process.name))
+    return found
 
 
 @contextlib.contextmanager

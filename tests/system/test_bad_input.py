@@ -25,7 +25,7 @@ A document is read up to 256 MB of text and looked at as a whole; that, held thr
 """
 
 NESTED = 50 << 20
-BOMB = 600 << 20
+BOMB = 320 << 20
 AT = now()
 
 # Whose good record is in which bad delivery.
@@ -74,7 +74,7 @@ def latin(party: Party) -> bytes:
 
 
 def bomb() -> bytes:
-    """A small gzip file that grows to 600 MB of blanks."""
+    """A small gzip file that grows to 320 MB of blanks."""
     packer = zlib.compressobj(9, wbits=31)
     blanks = bytes(1 << 20).replace(b"\0", b" ")
     return b"".join([*(packer.compress(blanks) for _ in range(BOMB >> 20)), packer.flush()])

@@ -27,7 +27,7 @@ def stage(tmp_path: Path, postgresql: str, aws: Moto) -> Iterator[Stage]:
 
 
 def test_a_worker_lives_through_a_killed_broker_and_works_what_is_queued_afterwards(stage: Stage) -> None:
-    """Guards the decision for Celery 5.6: the 5.7 worker exits when its broker restarts. Nobody helps the worker here."""
+    """Guards the decision for Celery 5.6: the 5.7 worker exits when its broker restarts. Nobody helps it here."""
     worker = stage.start("worker", "worker", kept=False)
     parties = CROWD[:3]
     queue(stage, parties[0])

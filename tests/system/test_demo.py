@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.stage import ROOT
+from tests.system.stage import ROOT, living
 from workers.samples import story
 
 pytestmark = pytest.mark.servers
@@ -39,18 +39,3 @@ def test_the_demo_shows_the_page_the_mail_and_the_countdown_and_leaves_no_proces
     assert verdicts[1].endswith(" left"), "the countdown of the deletion"
     assert "Summary" in shown
     assert living(tmp_path / "home") == []
-
-
-def living(home: Path) -> list[str]:
-    """The processes that have the demo's home in their environment or on their command line."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit() or int(process.name) == os.getpid():
-            continue
-        try:
-            text = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
-        except OSError:  # it has ended, or is not ours
-            continue
-        if str(home).encode() in text:
-            found.append(f"{process.name}: {text[-200:]!r}")
-    return found

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.moto_server import Moto
-from tests.system.far_ends import BROKEN, INVALID, TOO_MANY, WRONG_KEY, plain_text
+from tests.system.far_ends import BROKEN, INVALID, SILENT, TOO_MANY, WRONG_KEY, plain_text
 from tests.system.parties import ACME, BUCKET, Party, now, sns
 from tests.system.stage import Stage, embedded_stage, servers_stage
 from watchdog.words import Stage as Step
@@ -18,7 +18,7 @@ from workers.store.interface import NoticeState
 
 pytestmark = pytest.mark.servers
 
-BUSY, INVALID_TO_PAGER, UNKNOWN_TO_PAGER, GREYLISTED = Party(1), Party(2), Party(3), Party(4)
+BUSY, INVALID_TO_PAGER, UNKNOWN_TO_PAGER, GREYLISTED, UNANSWERED = (Party(number) for number in range(1, 6))
 TRAIL = (
     "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/12/01/111122223333_CloudTrail_eu-west-1_20261201T0900Z_x.json.gz"
 )
@@ -27,9 +27,10 @@ NOISE = 2000
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory, postgresql: str, aws: Moto) -> Iterator[Stage]:
-    parties = [ACME, BUSY, INVALID_TO_PAGER, UNKNOWN_TO_PAGER, GREYLISTED]
+    parties = [ACME, BUSY, INVALID_TO_PAGER, UNKNOWN_TO_PAGER, GREYLISTED, UNANSWERED]
     with servers_stage(tmp_path_factory.mktemp("real"), postgresql, aws, parties) as made:
         made.pager.script(BUSY.key, TOO_MANY, BROKEN)
+        made.pager.script(UNANSWERED.key, SILENT)
         made.pager.script(INVALID_TO_PAGER.key, INVALID)
         made.pager.script(UNKNOWN_TO_PAGER.key, WRONG_KEY)
         made.relay.script(GREYLISTED.contact, "451 4.7.1 Greylisted, try again later")
@@ -137,6 +138,21 @@ def test_a_page_that_is_refused_for_good_is_told_over_another_channel(stage: Sta
         "what is refused for good is not tried again"
     )
     assert len(stage.relay.to(party.contact)) == 1, "the mail does not wait for the page"
+
+
+def test_a_page_that_is_not_answered_is_sent_again_and_the_mail_does_not_wait_for_it(stage: Stage) -> None:
+    stage.until_told(UNANSWERED, Step.IMPAIRED, seconds=60)
+
+    pages = stage.pager.asked(UNANSWERED.key)
+    assert [page.status for page in pages] == [0, 202]
+    assert pages[0].dedup == pages[1].dedup
+    (page,) = [one for one in stage.notices_of(UNANSWERED) if one.notice.channel == "page"]
+    (mail,) = [one for one in stage.notices_of(UNANSWERED) if one.notice.reader == "customer"]
+    with stage.store.read() as unit:
+        tries = unit.attempts(page.notice.id)
+    assert [(one.outcome, one.reason) for one in tries] == [("retry", "timeout"), ("accepted", "none")]
+    assert mail.accepted_at is not None
+    assert mail.accepted_at < tries[0].at
 
 
 def test_a_mail_that_the_relay_puts_off_is_sent_again_and_arrives_once(stage: Stage) -> None:

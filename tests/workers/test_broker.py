@@ -7,9 +7,20 @@ import pytest
 from kombu.transport.memory import Transport
 
 from tests.servers import free_port
-from workers.broker import AWAY_SECONDS, BULK, DELIVER, NORMAL, OBSERVE, QUEUES, READ_DELIVERY, URGENT
-from workers.broker import TASK_SECONDS as HARD_LIMIT
-from workers.broker import BrokerAway, Hand, make_app
+from workers.broker import (
+    AWAY_SECONDS,
+    BULK,
+    DELIVER,
+    NORMAL,
+    OBSERVE,
+    QUEUES,
+    READ_DELIVERY,
+    TASK_SECONDS,
+    URGENT,
+    BrokerAway,
+    Hand,
+    make_app,
+)
 from workers.observing import Queued
 from workers.settings import Settings
 from workers.store.interface import Carries
@@ -74,7 +85,7 @@ def test_a_worker_asks_the_queues_in_the_order_of_their_urgency(app: Any) -> Non
 
 def test_no_task_is_handed_out_again_while_it_may_still_run() -> None:
     conf = make_app(settings("redis://127.0.0.1:6379/0")).conf
-    assert conf.task_time_limit == HARD_LIMIT
+    assert conf.task_time_limit == TASK_SECONDS
     assert conf.task_time_limit < conf.broker_transport_options["visibility_timeout"]
 
 

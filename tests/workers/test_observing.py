@@ -302,6 +302,12 @@ def test_the_operators_hear_of_it_once_an_hour_for_each_feed(
     assert (5 if effect == "unreadable" else 0) == after.quarantined
 
 
+def test_what_the_operators_are_told_does_not_wait_for_a_sweep(runtime: Runtime, fake_cloud: FakeCloud) -> None:
+    found = observed(runtime, line("e", says=["untrusted"]))
+    assert ["operators", "second"] == [notice.id.rpartition("-")[2] for notice in found.notices]
+    assert {True} == {notice.urgent for notice in found.notices}
+
+
 # -------------------------------------------------------------------------------------------- whose record, whose key
 
 

@@ -22,6 +22,7 @@ from workers.feeds.interface import Reason as FeedReason
 from workers.feeds.pieces import Form, Piece
 from workers.intake import Intake
 from workers.observing import Queued
+from workers.processes import note_quarantined
 from workers.runtime import Runtime, utc_now
 from workers.store.interface import Arrival, Carries, NoticeState
 from workers.working import BATCH, ROUND_SECONDS, Work
@@ -64,7 +65,10 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
 
 def work(runtime: Runtime, hand: Hand | None, objects: FakeObjects | None = None) -> Work:
     cloud = FakeCloud()
-    intake = Intake(runtime.store, runtime.registry, lambda _name: cloud, objects={"aws": objects or FakeObjects({})})
+    intake = Intake(
+        runtime.store, runtime.registry, lambda _name: cloud, objects={"aws": objects or FakeObjects({})},
+        on_quarantine=lambda unit, feed, pieces: note_quarantined(runtime, unit, feed, pieces),
+    )  # fmt: skip
     return Work(runtime, intake, hand)
 
 
@@ -126,21 +130,55 @@ def hang(slow: ScriptedChannel, others: Sequence[ScriptedChannel]) -> None:
 # --------------------------------------------------------------------------------------------------------- handing on
 
 
-def test_a_record_is_worked_and_its_notices_are_handed_on(runtime: Runtime) -> None:
+PAGES = {"pager": 1, "hook": 1}
+"""What leaves together with the commit of a record; the mail to the account staff is handed on."""
+
+
+def test_the_pages_of_a_record_leave_at_once_and_the_rest_is_handed_on(runtime: Runtime) -> None:
     hand = FakeHand()
     (row,) = arrive(runtime, disabled("e", ACME_KEY))
     work(runtime, hand).observe(row)
     assert 0 == waiting(runtime)
-    assert 3 == len(hand.handed_notices)
-    assert {} == sent(runtime)
+    assert PAGES == sent(runtime)
+    assert 1 == len(hand.handed_notices)
+    assert "account" in hand.handed_notices[0]
 
 
-def test_a_record_that_was_worked_before_hands_nothing_on(runtime: Runtime) -> None:
+def test_a_pager_that_hangs_holds_up_neither_the_second_page_nor_the_mail(runtime: Runtime) -> None:
+    hand = FakeHand()
+    (row,) = arrive(runtime, disabled("e", ACME_KEY))
+    paged = threading.Event()
+    channel(runtime, "hook").on_send = paged.set
+
+    def hang() -> None:
+        assert paged.wait(PATIENCE), "the second page waited"
+        for _ in range(int(PATIENCE * 100)):
+            if hand.handed_notices:
+                return
+            threading.Event().wait(0.01)
+        raise AssertionError("the mail waited")
+
+    channel(runtime, "pager").on_send = hang
+    work(runtime, hand).observe(row)
+    assert (PAGES, 1) == (sent(runtime), len(hand.handed_notices))
+    assert 2 == accepted(runtime)
+
+
+def test_a_page_that_could_not_be_sent_at_once_is_tried_again_like_any_other(runtime: Runtime) -> None:
+    channel(runtime, "pager").answers = [Receipt(outcome=Outcome.RETRY, reason=Reason.TIMEOUT)]
+    (row,) = arrive(runtime, disabled("e", ACME_KEY))
+    work(runtime, FakeHand()).observe(row)
+    assert 1 == accepted(runtime)
+    with runtime.store.read() as unit:
+        assert 1 == len(unit.notices_due(utc_now() + MINUTE, 10, channel="pager"))
+
+
+def test_a_record_that_was_worked_before_sends_nothing_and_hands_nothing_on(runtime: Runtime) -> None:
     hand = FakeHand()
     (row,) = arrive(runtime, disabled("e", ACME_KEY))
     for _ in range(3):
         work(runtime, hand).observe(row)
-    assert 3 == len(hand.handed_notices)
+    assert (PAGES, 1) == (sent(runtime), len(hand.handed_notices))
 
 
 def test_without_a_broker_the_notices_go_out_from_here(runtime: Runtime) -> None:
@@ -200,7 +238,7 @@ def test_with_a_broker_only_the_inbox_is_swept_and_its_notices_are_handed_on(run
     hand = FakeHand()
     arrive(runtime, disabled("e", ACME_KEY))
     assert 1 == work(runtime, hand).drain_rows(before=utc_now())
-    assert (3, {}) == (len(hand.handed_notices), sent(runtime))
+    assert (1, PAGES) == (len(hand.handed_notices), sent(runtime))
 
 
 # ------------------------------------------------------------------------------------------------------------- sending

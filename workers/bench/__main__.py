@@ -23,6 +23,7 @@ from typing import Any, TextIO
 import psycopg
 from redis.exceptions import RedisError
 
+from workers.allocation import keep_large_blocks
 from workers.bench.backlog import figures_backlog
 from workers.bench.decoding import figure_gzip, figure_lines, figures_register
 from workers.bench.figures import Figure, Gap, NotMeasured, Verdict
@@ -150,6 +151,7 @@ def main(arguments: Sequence[str] | None = None, *, sizes: Sizes | None = None, 
     parts = options.only or PARTS
     out = stream or sys.stdout
     before = machine()
+    keep_large_blocks()  # as the consumer does, which is what is measured
     out.write(
         f"byok-watchdog bench, {chosen.mode}: {chosen.records} records (seed {options.seed}), {chosen.events} events, "
         f"a backlog of {chosen.backlog}.\n"

@@ -292,7 +292,7 @@ def _show_system(seen: View) -> None:
     for feed in seen.feeds:
         stale = feed.feed in seen.configured and (feed.asked_at is None or seen.at - feed.asked_at >= STALE)
         line = (
-            f"feed {safe(feed.feed)}: asked {short(feed.asked_at)} UTC, last record {short(feed.record_at)} UTC; "
+            f"feed {safe(feed.feed)}: asked {_at(feed.asked_at)}, last record {_at(feed.record_at)}; "
             f"{count(feed.received, 'record')}: {feed.kept} kept, {feed.dropped} dropped, {feed.broken} unreadable"
         )
         click.secho(line + (" - nobody asks it now" if stale else ""), fg="yellow" if stale else None)
@@ -318,6 +318,10 @@ def _show_system(seen: View) -> None:
     if seen.quarantined:
         pieces = count(seen.quarantined, "piece")
         click.secho(f"quarantine: {pieces} that could not be read: byok-watchdog status --quarantine", fg="yellow")
+
+
+def _at(when: datetime | None) -> str:
+    return f"{short(when)} UTC" if when else "never"
 
 
 def _missing(seen: View) -> dict[str, datetime]:

@@ -312,6 +312,12 @@ def test_a_feed_that_nobody_asks_any_more_is_not_shown_as_fine(place: Place) -> 
     assert feed_line(place).endswith("0 unreadable")
 
 
+def test_a_feed_that_never_brought_a_record_says_never(place: Place) -> None:
+    with place.store() as store, store.write() as unit:
+        unit.feed_seen("drop", asked_at=datetime.now(UTC))
+    assert "UTC, last record never; 0 records" in feed_line(place)
+
+
 def test_the_fault_of_a_feed_is_shown(place: Place) -> None:
     with place.store() as store, store.write() as unit:
         unit.feed_seen("drop", error="AccessDenied: \x1b]0;title\x07")
