@@ -39,11 +39,23 @@ def deliver(runtime: Runtime, notice_id: str, *, now: datetime) -> Delivered | N
 def deliver_leased(runtime: Runtime, lease: Lease, *, now: datetime) -> Delivered:
     """Send the notice of a lease that this process holds."""
     stop_at("deliver.leased")
-    rendered, receipt = _send(runtime, lease.notice, now)
+    if _replaces_nothing(runtime, lease.notice):
+        rendered, receipt = None, Receipt(outcome=Outcome.SUPPRESSED, excerpt="the alarm that was to replace it failed")
+    else:
+        rendered, receipt = _send(runtime, lease.notice, now)
     stop_at("deliver.sent")
     _settle(runtime, lease, rendered, receipt)
     stop_at("deliver.settled")
     return Delivered(notice=lease.notice, receipt=receipt)
+
+
+def _replaces_nothing(runtime: Runtime, notice: Notice) -> bool:
+    """Whether a notice would clear the alert that is open although the one to take its place could not be sent."""
+    if notice.kind is not Kind.CLEAR or notice.after is None:
+        return False
+    with runtime.store.read() as unit:
+        newer = unit.notice(notice.after)
+    return newer is not None and newer.state is NoticeState.FAILED
 
 
 def _send(runtime: Runtime, notice: Notice, now: datetime) -> tuple[Rendered | None, Receipt]:

@@ -6,7 +6,7 @@ import pytest
 from alerts.interface import Outcome, Reason, Receipt
 from tests.watchdog.stories import Story
 from tests.watchdog.test_health import signal
-from tests.workers.runtimes import channel, make_runtime
+from tests.workers.runtimes import ACCEPTED, channel, make_runtime
 from watchdog.evidence import verify
 from watchdog.notices import Kind, Notice
 from watchdog.words import Effect
@@ -115,6 +115,21 @@ def test_a_fault_of_a_senders_own_code_does_not_lose_the_notice(runtime: Runtime
     assert NoticeState.QUEUED is state(runtime, notice)
     assert delivered is not None
     assert "secret-in-text" not in str(delivered.receipt)
+
+
+def test_the_milder_alert_stays_open_when_the_worse_one_could_not_be_sent(runtime: Runtime) -> None:
+    story = Story()
+    now = utc_now()
+    notices = story.push(signal(Effect.KEY_DISABLED), now=now) + story.push(signal(Effect.KEY_DESTROYED, 5), now=now)
+    with runtime.store.write() as unit:
+        unit.add_notices(notices)
+    channel(runtime, "pager").answers = [ACCEPTED, NEVER]
+    pages = [notice for notice in notices if notice.channel == "pager"]
+    for notice in pages:
+        deliver(runtime, notice.id, now=utc_now())
+    assert [Kind.ALARM, Kind.ALARM, Kind.CLEAR] == [notice.kind for notice in pages]
+    assert [NoticeState.ACCEPTED, NoticeState.FAILED, NoticeState.SUPPRESSED] == [state(runtime, one) for one in pages]
+    assert 2 == len(channel(runtime, "pager").sent)
 
 
 def test_a_channel_that_is_gone_from_the_settings_is_told(runtime: Runtime) -> None:
