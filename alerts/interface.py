@@ -56,7 +56,7 @@ class Receipt:
 
 
 class Channel(Protocol):
-    """One way to tell somebody. `render` is pure; `send` does the I/O, sleeps never, and returns within its time-out."""
+    """One way to tell somebody. `render` is pure; `send` does the I/O, never sleeps, returns within its time-out."""
 
     name: str
 

@@ -18,12 +18,18 @@ SOON = timedelta(hours=24)
 FRESH = timedelta(minutes=20)
 """How long a passing probe or a successful use counts as proof of health."""
 
+WATCH = "watch:"
+"""Prefix of the subject that stands for a customer's feeds (`watch:acme`), or for the vendor's own (`watch:vendor`)."""
+
 Steps = Callable[[Effect, RegisteredKey, Means | None, str | None, Cause | None], Sequence[Step]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """One key at one moment. `stage` is None when no incident is due. `check_at` is when time alone changes it."""
+    """One key at one moment. `stage` is None when no incident is due. `check_at` is when time alone changes it.
+
+    `complete` is false for a key that has left the register: its stores, and so most of its clocks, are not known.
+    """
 
     verdict: Verdict
     why: str
@@ -40,27 +46,34 @@ class Assessment:
     steps: tuple[Step, ...] = ()
     split: str | None = None
     check_at: datetime | None = None
+    complete: bool = True
 
 
 def assess(health: Health, key: RegisteredKey | None, table: ImpactTable, steps: Steps, *, now: datetime) -> Assessment:
-    """Judge a key (None: the watch of a customer, not a key) at `now`, aware UTC."""
+    """Judge a key (None: the watch of a customer, or a key that has left the register) at `now`, aware UTC."""
     judgement = judge(health)
-    if not judgement.conditions or key is None:
+    if not judgement.conditions or health.subject.startswith(WATCH):
         return _without_clocks(health, judgement, now)
-    losses = [condition for condition in judgement.conditions if condition.slot in LOSS_SLOTS]
+    losses = [
+        condition
+        for condition in judgement.conditions
+        if condition.slot in LOSS_SLOTS or _has_ended(condition, judgement, now)
+    ]
+    if key is None:
+        return _unregistered(judgement, losses, now)
     consumers = _consumers(losses or judgement.conditions, key, table)
     key_deadlines = _key_deadlines(judgement.conditions, key, table)
     headline, second = _headlines([deadline for _, deadline in key_deadlines], consumers, losses)
     if not losses:
         headline, second = _expiry(judgement.conditions), None
-    verdict = _verdict(judgement.conditions, consumers)
-    stage = _stage(judgement.conditions, headline, key_deadlines, now)
+    verdict = _verdict(judgement.conditions, losses, consumers)
+    stage = _stage(losses, headline, key_deadlines, now)
     return Assessment(
         verdict=verdict,
-        why="; ".join(condition.latest.reason for condition in judgement.conditions),
+        why="; ".join(_reasons(judgement)),
         stage=stage,
         severity=_severity(stage, verdict, headline, now),
-        fault=_fault(judgement.conditions),
+        fault=_fault(losses or judgement.conditions),
         judgement=judgement,
         consumers=consumers,
         headline=headline,
@@ -71,6 +84,44 @@ def assess(health: Health, key: RegisteredKey | None, table: ImpactTable, steps:
         steps=_repair(judgement.conditions, key, table, consumers, steps),
         split=_split(consumers),
         check_at=_check_at((headline, second), now),
+    )
+
+
+def _reasons(judgement: Judgement) -> list[str]:
+    return [condition.latest.reason.rstrip(".") for condition in judgement.conditions]
+
+
+def _has_ended(condition: Condition, judgement: Judgement, now: datetime) -> bool:
+    """Whether the key, or the right to use it, was due to end by now, and no check has shown since that it did not."""
+    end = condition.latest.deadline
+    if condition.slot is not Slot.EXPIRY or end is None or end > now:
+        return False
+    return judgement.proven_at is None or judgement.proven_at < end
+
+
+def _unregistered(judgement: Judgement, losses: Sequence[Condition], now: datetime) -> Assessment:
+    """Judge what is known without the register: what is wrong with the key itself, and the date that a record gave."""
+    dated = [condition.latest for condition in losses if condition.slot is Slot.DELETION and condition.latest.deadline]
+    headline = None
+    if dated:
+        headline = Deadline(
+            kind="data_irrecoverable", at=dated[0].deadline, words="the key is destroyed and nothing encrypted under "
+            "it can be read again", source=dated[0].deadline_source or "the record", bound="at_least",
+        )  # fmt: skip
+    verdict = _verdict(judgement.conditions, losses, ())
+    stage = _stage(losses, headline, (), now)
+    return Assessment(
+        verdict=verdict,
+        why="; ".join(
+            [*_reasons(judgement), "the key has left the register, so its stores and their deadlines are not known"]
+        ),
+        stage=stage,
+        severity=_severity(stage, verdict, headline, now),
+        fault=_fault(losses or judgement.conditions),
+        judgement=judgement,
+        headline=headline,
+        check_at=_check_at([headline], now),
+        complete=False,
     )
 
 
@@ -96,11 +147,14 @@ def _without_conditions(health: Health, judgement: Judgement, now: datetime) -> 
     if judgement.last_change_at is not None and judgement.proven_at is None:
         return Verdict.RECOVERING, "events say that the key is back; the proof is outstanding"
     used = [mark.at for mark in health.marks if mark.effect is Effect.USE_SUCCEEDED]
-    proofs = [*used[-1:], *([judgement.proven_at] if judgement.proven_at else [])]
+    checked = judgement.proven_at is not None and judgement.decided_by is None
+    proofs = [*used[-1:], *([judgement.proven_at] if checked and judgement.proven_at else [])]
     if health.probe_passed is None and health.probed_at is not None and now - health.probed_at < FRESH:
         return Verdict.UNREACHABLE, health.probe_words or "the last probe could not tell"
     if proofs and now - max(proofs) < FRESH:
         return Verdict.HEALTHY, f"proven usable at {max(proofs):%Y-%m-%d %H:%M} UTC"
+    if judgement.decided_by is not None:
+        return Verdict.BLIND, f"nothing is known to be wrong, by decision of {judgement.decided_by}; no check proves it"
     last = f"; the last proof is of {max(proofs):%Y-%m-%d %H:%M} UTC" if proofs else ""
     return Verdict.BLIND, f"nothing is known to be wrong, and nothing proves the key usable now{last}"
 
@@ -222,7 +276,9 @@ def _expiry(conditions: Iterable[Condition]) -> Deadline | None:
     )  # fmt: skip
 
 
-def _verdict(conditions: Sequence[Condition], consumers: Sequence[ConsumerImpact]) -> Verdict:
+def _verdict(
+    conditions: Sequence[Condition], losses: Sequence[Condition], consumers: Sequence[ConsumerImpact]
+) -> Verdict:
     slots = {condition.slot for condition in conditions}
     if Slot.DESTROYED in slots:
         return Verdict.DESTROYED
@@ -231,7 +287,7 @@ def _verdict(conditions: Sequence[Condition], consumers: Sequence[ConsumerImpact
     )
     if doomed:
         return Verdict.DOOMED
-    if slots & LOSS_SLOTS:
+    if losses:
         serving = bool(consumers) and all(found.latent or found.impact.words == "not affected" for found in consumers)
         return Verdict.LATENT_LOSS if serving else Verdict.UNUSABLE
     if Slot.QUESTION in slots:
@@ -240,13 +296,13 @@ def _verdict(conditions: Sequence[Condition], consumers: Sequence[ConsumerImpact
 
 
 def _stage(
-    conditions: Sequence[Condition], headline: Deadline | None, key_deadlines: Sequence[tuple[Slot, Deadline]],
+    losses: Sequence[Condition], headline: Deadline | None, key_deadlines: Sequence[tuple[Slot, Deadline]],
     now: datetime,
 ) -> Stage:  # fmt: skip
-    slots = {condition.slot for condition in conditions}
+    slots = {condition.slot for condition in losses}
     if Slot.DESTROYED in slots:
         return Stage.LOST
-    if not slots & LOSS_SLOTS:
+    if not losses:
         return Stage.AT_RISK
     if headline is not None and headline.kind != "expiry":
         if headline.at is not None and headline.bound == "exact" and headline.at <= now:
@@ -268,9 +324,8 @@ def _severity(stage: Stage, verdict: Verdict, headline: Deadline | None, now: da
 
 
 def _fault(conditions: Sequence[Condition]) -> Fault:
-    """Whose side the worst conditions lie on: the customer's only when a record of the customer's side says so."""
-    losses = [condition.fault for condition in conditions if condition.slot in LOSS_SLOTS]
-    faults = losses or [condition.fault for condition in conditions]
+    """Whose side the conditions lie on: the customer's only when a record of the customer's side says so."""
+    faults = {condition.fault for condition in conditions}
     for fault in (Fault.CUSTOMER, Fault.VENDOR, Fault.PROVIDER):
         if fault in faults:
             return fault
@@ -279,7 +334,7 @@ def _fault(conditions: Sequence[Condition]) -> Fault:
 
 def _next_impact(consumers: Sequence[ConsumerImpact], now: datetime) -> Deadline | None:
     dated = [found.impact for found in consumers if found.impact.at is not None]
-    ahead = [deadline for deadline in dated if deadline.at is not None and deadline.at > now]
+    ahead = [deadline for deadline in dated if deadline.at is not None and deadline.at >= now]
     pool = ahead or dated
     return min(pool, key=lambda deadline: deadline.at or now) if pool else None
 
@@ -315,10 +370,15 @@ def _repair(
         loss, means = loss_of(condition)
         effect = loss or condition.effect
         for step in steps(effect, key, means or condition.means, condition.latest.subject, condition.latest.cause):
-            if step not in found:
+            if step not in found and not _is_asked_for(step, found):
                 found.append(step)
     found += [step for step in _store_steps(table, consumers) if step not in found]
     return tuple(found)
+
+
+def _is_asked_for(step: Step, found: Sequence[Step]) -> bool:
+    """Whether an earlier step has the same command: two losses of one key may be undone by one call."""
+    return step.command is not None and any(step.command == other.command for other in found)
 
 
 _NO_OWN_STEP = frozenset({"restore_key", "restore_access", "reimport_material", "probe_key", "probe_store"})

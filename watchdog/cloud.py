@@ -81,12 +81,15 @@ class Cloud(Protocol):
 
     NAME: str
 
-    def unpack(self, body: bytes, *, first: int = 1, detail: bool = False) -> Unpacked:
+    def unpack(
+        self, body: bytes, *, first: int = 1, detail: bool = False, register: Register | None = None
+    ) -> Unpacked:
         """Cut one delivery (a message body, or a whole file's text) into entries, broken pieces and pointers.
 
         Never raises for bad input: what cannot be read is `Broken` with its place. Triage happens here: a narrow
         decode throws away what no register could care about and counts it (`detail=True` also lists it). `first` is
-        the number of the first record, for callers that cut a long file of JSON lines into pieces.
+        the number of the first record, for callers that cut a long file of JSON lines into pieces. With a `register`
+        at hand triage may throw away more: what concerns nothing in this very register.
         """
         ...
 

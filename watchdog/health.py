@@ -108,14 +108,15 @@ class Condition:
 class Judgement:
     """What the marks of one key come to. `claimed` leaves probes and operators out: only what events say.
 
-    `proven_at` is the last time that a probe or a named operator showed that nothing is wrong, with nothing after it.
+    `proven_at` is the last time that a probe or a named operator showed that nothing is wrong, with nothing after it;
+    `decided_by` names the operator and the reason when it rests on a decision, not on a check.
     `last_change_at` is the time of the newest mark that changed anything.
     """
 
     conditions: tuple[Condition, ...]
     claimed: tuple[Condition, ...]
     proven_at: datetime | None
-    proven_by: str | None
+    decided_by: str | None
     last_change_at: datetime | None
     probe_wanted: bool
 
@@ -275,7 +276,7 @@ class _Replay:
         self.open: dict[tuple[Slot, Means | None], Condition] = {}
         self.unusable_since: datetime | None = None
         self.proven_at: datetime | None = None
-        self.proven_by: str | None = None
+        self.decided_by: str | None = None
         self.last_change_at: datetime | None = None
         self.probe_wanted = False
         self._closed: dict[Slot, datetime] = {}
@@ -296,7 +297,7 @@ class _Replay:
         self._run_clock(mark)
         if self.open != before:
             self.last_change_at = mark.at
-            self.proven_at = self.proven_by = None
+            self.proven_at = self.decided_by = None
         if mark.probe:
             self.probe_wanted = True
 
@@ -348,7 +349,7 @@ class _Replay:
         left = {slot for slot, _ in self.open} - {Slot.EXPIRY, Slot.PROTECTION}
         if not left:
             self.proven_at = mark.at
-            self.proven_by = mark.reason
+            self.decided_by = mark.reason if everything else None
             self.probe_wanted = False
         else:
             self.probe_wanted = True
@@ -387,7 +388,7 @@ def judge(health: Health) -> Judgement:
         conditions=_conditions(every),
         claimed=_conditions(claimed),
         proven_at=every.proven_at,
-        proven_by=every.proven_by,
+        decided_by=every.decided_by,
         last_change_at=every.last_change_at,
         probe_wanted=every.probe_wanted,
     )

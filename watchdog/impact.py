@@ -138,8 +138,10 @@ class ImpactTable(Struct, frozen=True):
         raise KeyError(clock_id)
 
     def cite(self, source_ids: Sequence[str]) -> str:
-        """Name the documents, with the date of their text, as they are printed beside a deadline."""
-        return "; ".join(f"{self.sources[name].title} (text of {self.sources[name].dated})" for name in source_ids)
+        """Name the document that a number stands in (the first of a row's sources), with the age of its text."""
+        source = self.sources[source_ids[0]]
+        dated = f"text of {source.dated}" if source.dated[:1].isdigit() else "undated text"
+        return f"{source.title} ({dated})"
 
     def topologies(self) -> dict[str, frozenset[str]]:
         """Return every known store with the names of the topology facts that change its row."""

@@ -4,11 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from watchdog.assessment import Assessment
+from watchdog.assessment import WATCH, Assessment
 from watchdog.words import Fault, Severity, Stage, Verdict
-
-WATCH = "watch:"
-"""Prefix of the subject that stands for a customer's feeds (`watch:acme`), or for the vendor's own (`watch:vendor`)."""
 
 VENDOR_WATCH = f"{WATCH}vendor"
 
@@ -29,7 +26,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """The state of an incident. `alert` names the alert that is open at the paging service for it (None: none yet)."""
+    """The state of an incident. `alert` names the alert that is open at the paging service for it (None: none yet).
+
+    `resolved_by` names who decided that it is over, and why; None when a check proved it.
+    """
 
     id: str
     customer: str
@@ -60,7 +60,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What all subjects of an incident come to together."""
+    """What all subjects of an incident come to together. `complete`: every subject could be judged in full."""
 
     stage: Stage
     severity: Severity
@@ -68,7 +68,8 @@ class Standing:
     headline_at: datetime | None
     check_at: datetime | None
     subjects: tuple[str, ...]
-    proven_by: str | None = None
+    decided_by: str | None = None
+    complete: bool = True
 
 
 def standing(assessments: Mapping[str, Assessment]) -> Standing:
@@ -78,12 +79,13 @@ def standing(assessments: Mapping[str, Assessment]) -> Standing:
     """
     bad = {subject: found for subject, found in assessments.items() if found.stage is not None}
     if not bad:
-        proofs = [found.judgement.proven_by for found in assessments.values()]
-        proven = bool(proofs) and all(proofs)
+        judgements = [found.judgement for found in assessments.values()]
+        proven = bool(judgements) and all(judgement.proven_at is not None for judgement in judgements)
+        decisions = dict.fromkeys(judgement.decided_by for judgement in judgements if judgement.decided_by)
         return Standing(
             stage=Stage.RESOLVED if proven else Stage.RECOVERING, severity=Severity.INFO, fault=Fault.UNKNOWN,
             headline_at=None, check_at=None, subjects=tuple(sorted(assessments)),
-            proven_by="; ".join(dict.fromkeys(proof for proof in proofs if proof)) if proven else None,
+            decided_by="; ".join(decisions) if proven and decisions else None,
         )  # fmt: skip
     stages = [found.stage for found in bad.values() if found.stage is not None]
     worst = max(stages, key=_BAD.index)
@@ -96,7 +98,15 @@ def standing(assessments: Mapping[str, Assessment]) -> Standing:
         headline_at=min(headlines, default=None),
         check_at=min(checks, default=None),
         subjects=tuple(sorted(assessments)),
+        complete=all(found.complete for found in bad.values()),
     )
+
+
+def _held(incident: Incident, now: Standing) -> Standing:
+    """Return the standing, but no milder than the incident when that is only because a key has left the register."""
+    if now.complete or not is_worse(incident.stage, now.stage):
+        return now
+    return replace(now, stage=incident.stage, severity=incident.severity, headline_at=incident.headline_at)
 
 
 def _fault(assessments: Iterable[Assessment]) -> Fault:
@@ -111,8 +121,10 @@ def reason_to_tell(incident: Incident | None, now: Standing) -> str | None:
     """Say by name why people must hear of this standing; None when nothing has changed that they must know."""
     if incident is None:
         return "opened" if now.stage in _BAD else None
+    now = _held(incident, now)
     if now.stage is Stage.RESOLVED:
-        return None if incident.stage is Stage.RESOLVED else "proven"
+        why = "decided" if now.decided_by else "proven"
+        return None if incident.stage is Stage.RESOLVED else why
     if now.stage is Stage.RECOVERING:
         return None if incident.stage is Stage.RECOVERING else "recovered, unproven"
     if incident.stage not in _BAD:
@@ -135,6 +147,7 @@ def _is_earlier(new: datetime | None, old: datetime | None) -> bool:
 
 def follow(incident: Incident, now: Standing, why: str | None, *, at: datetime) -> Incident:
     """Return the incident at its new standing; with a reason to tell it takes a turn."""
+    now = _held(incident, now)
     moved = replace(
         incident,
         subjects=tuple(sorted({*incident.subjects, *now.subjects})),
@@ -144,7 +157,7 @@ def follow(incident: Incident, now: Standing, why: str | None, *, at: datetime) 
         headline_at=now.headline_at,
         check_at=now.check_at,
         resolved_at=at if now.stage is Stage.RESOLVED else None,
-        resolved_by=now.proven_by,
+        resolved_by=now.decided_by,
     )
     if why is None:
         return moved

@@ -64,7 +64,11 @@ class ConsumerImpact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happening:
-    """One thing that is wrong with one key, as the audit log or a check told it."""
+    """One thing that is wrong with one key, as the audit log or a check told it.
+
+    `since` is when it began; `recorded_at` is the time of the record that `operation`, `actor` and `event_id` name,
+    which may be a later one (a cancelled deletion leaves a key disabled that was disabled before). None: not known.
+    """
 
     key: str
     effect: Effect
@@ -79,6 +83,7 @@ class Happening:
     cause: Cause | None = None
     means: Means | None = None
     deadline: Deadline | None = None
+    recorded_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

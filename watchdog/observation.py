@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from watchdog import health, incidents, policy
-from watchdog.assessment import Assessment, Steps, assess
+from watchdog.assessment import WATCH, Assessment, Steps, assess
 from watchdog.health import Health, Mark
 from watchdog.impact import ImpactTable
-from watchdog.incidents import VENDOR_WATCH, WATCH, Incident
+from watchdog.incidents import VENDOR_WATCH, Incident
 from watchdog.notices import Notice, Verified
 from watchdog.policy import Decision
 from watchdog.register import Register

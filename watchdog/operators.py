@@ -1,6 +1,7 @@
 """Operator notices: what the watchdog must tell about itself, to people who can mend it."""
 
 import hashlib
+import re
 from datetime import datetime
 
 from watchdog.notices import Kind, Notice, OperatorFacts, Reader
@@ -46,7 +47,7 @@ def unreadable(feed: str, place: str, reason: str, routing: Routing, *, at: date
     """Something on a feed cannot be read and lies in quarantine. At most one notice an hour for each feed."""
     facts = OperatorFacts(
         subject=f"Feed {feed}: a piece could not be read",
-        what=f"A piece of feed {feed} could not be read and is kept in quarantine; its neighbours were worked. {reason}",
+        what=f"A piece of feed {feed} could not be read and is in quarantine; its neighbours were worked. {reason}",
         where=place,
         next="Look at it with `byok-watchdog status --quarantine`. If it is an audit record, a change of a key may be "
         "hidden in it: check the keys of this feed, then mend the sender. There may be more pieces of this hour.",
@@ -109,4 +110,6 @@ def degraded(process: str, what: str, routing: Routing, *, at: datetime) -> list
         at=at,
         severity=Severity.ERROR,
     )
-    return tell(f"degraded:{what}:{_hour(at)}", facts, routing, at=at)
+    # What differs in its numbers only ("3 messages", "4 messages") is the same cause.
+    cause = re.sub(r"\d+", "#", what)
+    return tell(f"degraded:{cause}:{_hour(at)}", facts, routing, at=at)

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from watchdog.assessment import Assessment
+from watchdog.assessment import WATCH, Assessment
 from watchdog.health import LOSS_SLOTS, Condition, Slot
-from watchdog.incidents import VENDOR_WATCH, WATCH, Incident, dedup_key, is_worse
+from watchdog.incidents import VENDOR_WATCH, Incident, dedup_key, is_worse
 from watchdog.notices import (
     Deadline,
     Facts,
@@ -61,10 +61,9 @@ def tell(
         decisions.append(Decision(who="on-call", told=False, why="no on-call channel is configured"))
     notices += _mails(incident, kind, Reader.CUSTOMER, mail.contacts, routing, facts, mail.decision.why, at)
     decisions.append(mail.decision)
-    staff = _staff(incident, kind, customer, routing)
+    staff, not_told = _staff(incident, kind, customer, routing)
     notices += _mails(incident, kind, Reader.ACCOUNT, staff, routing, facts, why, at)
-    if staff:
-        decisions.append(Decision(who="account staff by mail", told=True, why=why))
+    decisions.append(Decision(who="account staff by mail", told=not not_told, why=not_told or why))
     told = replace(
         incident,
         alert=_alert(incident, kind),
@@ -163,12 +162,13 @@ def _customer_mail(
     if customer is None:
         return no("the incident is not about one customer")
     owned = [subject for subject in incident.subjects if _is_customers(subject, register)]
-    if not owned:
-        return no("the key is the vendor's own")
+    told = previous is not None and previous.customer_told
+    if not owned and not told:
+        return no(_why_not_owned(incident, register))
     if incident.stage is Stage.RECOVERING:
         return no("the proof that the key works again is outstanding")
     if incident.stage is Stage.RESOLVED:
-        if previous is None or not previous.customer_told:
+        if not told:
             return no("the customer was not told of the loss either")
     else:
         if incident.fault is not Fault.CUSTOMER:
@@ -187,6 +187,14 @@ def _customer_mail(
     return _CustomerMail(contacts=contacts, decision=decision)
 
 
+def _why_not_owned(incident: Incident, register: Register) -> str:
+    if all(subject.startswith(WATCH) for subject in incident.subjects):
+        return "it is about the audit feed, not about a key"
+    if not any(subject in register.keys for subject in incident.subjects):
+        return "the key is no longer in the register"
+    return "the key is the vendor's own"
+
+
 def _open(assessments: Mapping[str, Assessment], subject: str) -> tuple[Condition, ...]:
     found = assessments.get(subject)
     return found.judgement.conditions if found else ()
@@ -202,15 +210,25 @@ def _concerns_customer(condition: Condition) -> bool:
     return condition.slot in told and condition.fault is Fault.CUSTOMER
 
 
-def _staff(incident: Incident, kind: Kind, customer: Customer | None, routing: Routing) -> tuple[Person, ...]:
-    if customer is None or routing.customer_mail is None or kind is Kind.RECOVERING:
-        return ()
+def _staff(
+    incident: Incident, kind: Kind, customer: Customer | None, routing: Routing
+) -> tuple[tuple[Person, ...], str | None]:
+    """Return the account staff to write to, and why there is nobody (None: there is)."""
+    if customer is None:
+        return (), "the incident is not about one customer"
+    if kind is Kind.RECOVERING:
+        return (), "the proof that the key works again is outstanding"
     if kind is Kind.RESOLVED and not incident.account_told:
-        return ()
-    return tuple(
+        return (), "the account staff was not told of the loss either"
+    if routing.customer_mail is None:
+        return (), "no channel for customer mail is configured"
+    if not customer.account_staff:
+        return (), "the register names no account staff of this customer"
+    people = (
         Person(name=one.name, email=one.email, role="account_staff", timezone=one.timezone)
         for one in customer.account_staff
     )
+    return tuple(people), None
 
 
 def _mails(
@@ -219,6 +237,8 @@ def _mails(
 ) -> list[Notice]:  # fmt: skip
     if routing.customer_mail is None:
         return []
+    # Somebody who is named twice is written to once; two notices of one id would be a fault.
+    once = {_short(person.email): person for person in reversed(people)}
     return [
         Notice(
             id=f"{incident.id}-{incident.turn}-{kind}-{reader}-{_short(person.email)}",
@@ -235,6 +255,7 @@ def _mails(
             urgent=reader is Reader.CUSTOMER,
         )
         for person in people
+        if once[_short(person.email)] is person
     ]
 
 
@@ -329,6 +350,8 @@ def _key_facts(subject: str, found: Assessment, register: Register, verified: Ve
 def _name(subject: str, key: RegisteredKey | None, register: Register) -> str:
     if key is not None:
         return key.entry.name or key.instance.name or key.instance.id
+    if not subject.startswith(WATCH):
+        return "a key that is no longer in the register"
     if subject == VENDOR_WATCH:
         return "the watch itself, on the vendor's side"
     customer = register.customers.get(subject.removeprefix(WATCH))
@@ -339,7 +362,9 @@ def _claimed(found: Assessment) -> str:
     claimed = found.judgement.claimed
     if not claimed:
         return "the audit events leave nothing open"
-    return "; ".join(f"{condition.latest.reason} (since {condition.since:%Y-%m-%d %H:%M} UTC)" for condition in claimed)
+    return "; ".join(
+        f"{condition.latest.reason.rstrip('.')} (since {condition.since:%Y-%m-%d %H:%M} UTC)" for condition in claimed
+    )
 
 
 def _happening(subject: str, condition: Condition, found: Assessment) -> Happening:
@@ -348,6 +373,7 @@ def _happening(subject: str, condition: Condition, found: Assessment) -> Happeni
         key=subject,
         effect=condition.effect,
         since=condition.since,
+        recorded_at=mark.at,
         fault=condition.fault,
         reason=mark.reason,
         operation=mark.operation,

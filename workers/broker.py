@@ -1,10 +1,11 @@
 """The broker: Celery's settings, the queues, and handing work on. The broker is a hint; the store is the truth."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from celery import Celery
-from kombu import Queue
+from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -19,6 +20,9 @@ QUEUES = (URGENT, NORMAL, BULK)
 TASK_SECONDS = 50
 """Hard limit of one task. Below the visibility time-out, so that no task is handed out twice while it still runs."""
 
+AWAY_SECONDS = 5.0
+"""For how long a broker that could not be reached is not asked again: each try may cost a connection time-out."""
+
 OBSERVE, READ_DELIVERY, DELIVER = "byok.observe", "byok.read_delivery", "byok.deliver"
 
 
@@ -30,7 +34,8 @@ def make_app(settings: Settings) -> Celery:
     """Return a Celery application for these settings, without tasks (`workers.tasks` adds them)."""
     app = Celery("byok-watchdog", broker=settings.celery_broker_url(), set_as_current=False)
     app.conf.update(
-        task_queues=[Queue(name) for name in QUEUES],
+        # Each with an exchange of its own: bound to the default one, every queue would get every task.
+        task_queues=[Queue(name, Exchange(name, type="direct"), routing_key=name) for name in QUEUES],
         task_default_queue=NORMAL,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
@@ -47,6 +52,7 @@ def make_app(settings: Settings) -> Celery:
         # Losing the connection must not kill a task that has already sent something.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,  # the console channel writes there
         worker_send_task_events=False,
         worker_enable_remote_control=False,
         enable_utc=True,
@@ -57,9 +63,12 @@ def make_app(settings: Settings) -> Celery:
 
 def _transport_options(settings: Settings) -> dict[str, Any]:
     url = settings.celery_broker_url()
+    # Without it kombu itself tries again for six seconds before a publisher hears that the broker is away. The worker's
+    # own connection does not read it: it comes back by `broker_connection_max_retries`.
+    options: dict[str, Any] = {"max_retries": 0}
     if not url.startswith(("redis", "sentinel")):
-        return {}
-    options: dict[str, Any] = {
+        return options
+    options |= {
         "visibility_timeout": TASK_SECONDS + 10,
         "unacked_restore_interval": 5,
         "queue_order_strategy": "priority",
@@ -75,8 +84,11 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
 class Hand:
     """Hands work on to the workers, without ever blocking the path of a record for long."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._app = app
+        self._monotonic = monotonic
+        self._away: BrokerAway | None = None
+        self._ask_at = 0.0
 
     def rows(self, rows: Iterable[tuple[int, Carries]]) -> None:
         """Queue inbox rows. Raises BrokerAway; what was not queued is still in the store."""
@@ -92,7 +104,12 @@ class Hand:
             self._send(DELIVER, notice.id, URGENT if notice.urgent else NORMAL)
 
     def _send(self, task: str, argument: int | str, queue: str) -> None:
+        if self._away is not None and self._monotonic() < self._ask_at:
+            raise BrokerAway(str(self._away))
         try:
             self._app.send_task(task, args=(argument,), queue=queue, retry=False)
         except (OperationalError, RedisError, OSError) as error:
-            raise BrokerAway(str(error) or type(error).__name__) from error
+            self._away = BrokerAway(str(error) or type(error).__name__)
+            self._ask_at = self._monotonic() + AWAY_SECONDS
+            raise self._away from error
+        self._away = None

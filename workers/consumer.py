@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from workers.allocation import keep_large_blocks
 from workers.broker import BrokerAway
 from workers.feeds.holding import Holding
 from workers.feeds.interface import FeedFault, Received, Source
@@ -34,6 +35,7 @@ BROKER_EVERY = 5.0
 """Seconds between two looks whether a broker that was away is back: each may cost a connection time-out."""
 
 _SHORT, _LONG, _SLOW = 0.5, 30.0, 60.0  # seconds: first and longest delay, and the one of a permanent fault
+_STORE_LONGEST = 5.0  # seconds; our own store is asked more often than a provider: every page waits for it
 
 
 class Event(StrEnum):
@@ -114,6 +116,7 @@ class Consumer:
         beat: Callable[[], object],
         bare_alarm: Callable[[str], object],
         wait: float = WAIT,
+        poison_after: int = POISON_AFTER,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
@@ -125,20 +128,25 @@ class Consumer:
         self._beat = beat
         self._bare_alarm = bare_alarm
         self._wait = wait
+        self._poison_after = poison_after
         self._monotonic = monotonic
         self._log = LOG.bind(feed=source.name, cloud=source.cloud)
         self._holding = Holding(source, lambda text: self._log.warning(Event.NOT_HELD, text=text))
         self._backoff = Backoff()
         self._lacks: dict[str, str] = {}
         self._unhanded: list[tuple[int, Carries]] = []
+        self._untold: list[int] = []
         self._broker_at = 0.0
         self._alarmed_at: float | None = None
 
     def run(self, stop: Stop) -> None:
         """Work until `stop` is set; then end within about the length of one poll, with nothing half done."""
+        keep_large_blocks()
         try:
             while not stop.is_set():
-                self._guarded(stop)
+                self._sign(stop)
+                if not self._guarded("work", lambda: self._turn(stop)):
+                    self._pause(stop, self._backoff.next())
             self._intake.flush()
         except StoreUnavailable as away:
             self._log.warning(Event.STORE_AWAY, text=str(away))  # at the end only counts are lost with it
@@ -146,24 +154,29 @@ class Consumer:
             self._holding.close()
             self._source.close()
 
-    def _guarded(self, stop: Stop) -> None:
+    def _guarded(self, what: str, action: Callable[[], object]) -> bool:
         try:
-            self._turn(stop)
+            action()
         except Exception as error:  # noqa: BLE001  # the loop must live: a consumer that is gone watches nothing
-            self._log.exception(Event.FAILED)
-            self._lack("own", f"feed {self._source.name}: our own code fails ({error!r})")
-            self._pause(stop, self._backoff.next())
+            self._log.exception(Event.FAILED, what=what)
+            self._lack(what, f"feed {self._source.name}: our own code fails ({error!r})")
+            return False
+        self._lack(what, None)
+        return True
+
+    def _sign(self, stop: Stop) -> None:
+        # Guarded by itself: a sign of life that fails must not keep a record from being received.
+        self._guarded("beat", lambda: self._patiently(stop, self._beat))
 
     def _turn(self, stop: Stop) -> None:
-        self._patiently(stop, self._beat)
         received = self._receive(stop)
         if received is None:
             return
         if received:
             stop_at("consumer.received")
-        if stop.is_set():
-            self._give_back(received)
-            return
+            if stop.is_set():
+                self._give_back(received)
+                return
         with self._holding.of(received):
             batch = self._patiently(stop, lambda: self._take(received))
             if batch is not None and received:
@@ -173,12 +186,17 @@ class Consumer:
         if batch is None:
             self._give_back(received)
             return
-        taken = batch.taken
-        self._patiently(stop, lambda: self._pass_on(taken.ids))
+        self._untold += batch.taken.quarantined
+        self._patiently(stop, lambda: self._pass_on(batch.taken.ids))
         if received:
             stop_at("consumer.handed_on")
-        if taken.quarantined:
-            self._patiently(stop, lambda: self._tell_quarantined(self._source.name, taken.quarantined))
+        self._patiently(stop, self._tell)
+
+    def _tell(self) -> None:
+        """Tell of what is in quarantine; what could not be told is told at the next turn."""
+        if self._untold:
+            self._tell_quarantined(self._source.name, self._untold)
+            self._untold = []
 
     # --------------------------------------------------------------------------------------------------------- source
 
@@ -247,7 +265,7 @@ class Consumer:
             except Exception as error:  # noqa: BLE001  # one message must not stop the feed; it is told, then quarantined
                 self._log.exception(Event.POISON, message=message.id, deliveries=message.deliveries)
                 self._lack("own", f"feed {name}: our own code fails on message {message.id} ({error!r})")
-                if message.deliveries <= POISON_AFTER:
+                if message.deliveries <= self._poison_after:
                     continue
                 reason = f"our own code failed on it {message.deliveries} times: {error!r}"
                 taken = self._intake.refuse(name, cloud, message, reason)
@@ -261,7 +279,7 @@ class Consumer:
         Nothing new is received meanwhile, and what was received is held: so an outage does not push messages into
         the queue's dead letters.
         """
-        backoff = Backoff()
+        backoff = Backoff(longest=_STORE_LONGEST)
         since: float | None = None
         while True:
             try:
@@ -325,4 +343,4 @@ class Consumer:
     def _pause(self, stop: Stop, seconds: float) -> None:
         end = self._monotonic() + seconds
         while not stop.wait(max(0.0, min(WAIT, end - self._monotonic()))) and self._monotonic() < end:
-            self._patiently(stop, self._beat)
+            self._sign(stop)

@@ -12,9 +12,6 @@ from workers.runtime import Runtime, utc_now
 from workers.stops import stop_at
 from workers.store.interface import Attempt, Lease, NoticeState, Unit
 
-LEASE = timedelta(seconds=45)
-"""Longer than any channel's time-outs together, shorter than anybody should wait for a page to be sent again."""
-
 RETRIES = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 60, 120, 300, 600, 900))
 """Waits after the first, second, ... failed attempt (alerting.md 2.1); the last one repeats."""
 
@@ -35,15 +32,30 @@ def deliver(runtime: Runtime, notice_id: str, *, now: datetime) -> Delivered | N
     A crash between sending and recording sends it a second time; that is the accepted price for never losing it.
     """
     with runtime.store.write() as unit:
-        lease = unit.lease(notice_id, now=now, length=LEASE)
-    if lease is None:
-        return None
+        lease = unit.lease(notice_id, now=now, length=runtime.settings.lease)
+    return deliver_leased(runtime, lease, now=now) if lease is not None else None
+
+
+def deliver_leased(runtime: Runtime, lease: Lease, *, now: datetime) -> Delivered:
+    """Send the notice of a lease that this process holds."""
     stop_at("deliver.leased")
-    rendered, receipt = _send(runtime, lease.notice, now)
+    if _replaces_nothing(runtime, lease.notice):
+        rendered, receipt = None, Receipt(outcome=Outcome.SUPPRESSED, excerpt="the alarm that was to replace it failed")
+    else:
+        rendered, receipt = _send(runtime, lease.notice, now)
     stop_at("deliver.sent")
     _settle(runtime, lease, rendered, receipt)
     stop_at("deliver.settled")
     return Delivered(notice=lease.notice, receipt=receipt)
+
+
+def _replaces_nothing(runtime: Runtime, notice: Notice) -> bool:
+    """Whether a notice would clear the alert that is open although the one to take its place could not be sent."""
+    if notice.kind is not Kind.CLEAR or notice.after is None:
+        return False
+    with runtime.store.read() as unit:
+        newer = unit.notice(notice.after)
+    return newer is not None and newer.state is NoticeState.FAILED
 
 
 def _send(runtime: Runtime, notice: Notice, now: datetime) -> tuple[Rendered | None, Receipt]:

@@ -12,7 +12,9 @@ import msgspec
 
 from watchdog.cloud import Broken, Cloud, Entry, Pointer, Unpacked
 from watchdog.register import Register
+from watchdog.signals import Signal
 from watchdog.words import Effect
+from workers.allocation import keep_large_blocks
 from workers.clouds.interface import Objects
 from workers.feeds.interface import FeedFault, Reason, Received
 from workers.feeds.pieces import sealed
@@ -28,11 +30,17 @@ SEEN_EVERY = 1.0
 MOST_BROKEN = 100
 """Most quarantine rows of one message; what is beyond shares a row, so that a wrong file cannot flood the store."""
 
+_SYMPTOMS = frozenset({Effect.USE_FAILED, Effect.USE_SUCCEEDED})
 _ID_BYTES = 1500  # a database index takes no more than about 2,700 bytes; an S3 bucket with its longest name has 1,088
+_EMPTY_BYTES = 4096  # an empty list of records, with all that may be around it, is shorter
 _NOT_FOUND_TRIES = 8  # with the delays below: about half an hour
 _MOST_TRIES = 50  # about half a day; claims that ran out count too, so that a deadly object cannot go round for ever
 _RETRY_FIRST = timedelta(seconds=15)
 _RETRY_LONGEST = timedelta(minutes=15)
+
+
+InCommit = Callable[[Unit, str, Sequence[tuple[int, Unreadable]]], object]
+"""Hears, inside the transaction, of the pieces of a feed that go to quarantine in it."""
 
 
 @dataclass(slots=True)
@@ -116,6 +124,7 @@ class Intake:
         clouds: Callable[[str], Cloud],
         *,
         objects: Mapping[str, Objects] | None = None,
+        on_quarantine: InCommit = lambda _unit, _feed, _pieces: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -123,6 +132,7 @@ class Intake:
         self._registry = registry
         self._clouds = clouds
         self._objects = objects or {}
+        self._on_quarantine = on_quarantine
         self._now = now
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -135,13 +145,23 @@ class Intake:
         One bad message never loses the others, one bad record never its neighbours: they go to quarantine. Records
         that mean nothing for the register are dropped and counted.
         """
-        hauls = [self._unpack(cloud, message) for message in received]
-        return self._keep(feed, cloud, hauls, asked=True)
+        register = self._registry.known()
+        while True:
+            hauls = [self._unpack(cloud, message, register) for message in received]
+            found = self._keep(feed, cloud, hauls, register, asked=True)
+            if isinstance(found, Taken):
+                return found
+            register = found
 
     def refuse(self, feed: str, cloud: str, message: Received, reason: str) -> Taken:
         """Commit a message to quarantine whole: our own code has failed on it again and again."""
-        broken = Broken(number=message.first, reason=reason, raw=message.body)
-        return self._keep(feed, cloud, [_Haul(message, Unpacked(broken=[broken]))], asked=True)
+        haul = _Haul(message, Unpacked(broken=[Broken(number=message.first, reason=reason, raw=message.body)]))
+        register = self._registry.known()
+        while True:
+            found = self._keep(feed, cloud, [haul], register, asked=True)
+            if isinstance(found, Taken):
+                return found
+            register = found
 
     def note_fault(self, feed: str, fault: FeedFault) -> None:
         """Keep what is wrong with a feed, where the status page shows it; it goes when the feed answers again."""
@@ -151,7 +171,10 @@ class Intake:
     def flush(self) -> None:
         """Commit the counts that have not been committed yet; called before a process ends."""
         for feed in list(self._owing):
-            self._keep(feed, "", [], asked=False, at_once=True)
+            owed, _ = self._owed(feed)
+            with self._store.write() as unit:
+                self._count(unit, feed, owed, asked=False)
+            self._paid(feed, owed)
 
     # ------------------------------------------------------------------------------------------------------ deliveries
 
@@ -162,6 +185,7 @@ class Intake:
         the object cannot be fetched the row is due again later and the fault is returned; an object that stays away is
         quarantined.
         """
+        keep_large_blocks()
         pointer = msgspec.json.decode(arrived.body, type=Pointer)
         objects = self._objects[arrived.cloud]
         with self._store.read() as unit:
@@ -183,8 +207,7 @@ class Intake:
                     first=piece.first,
                     fault=piece.error,
                 )
-                for part in _parts(self._unpack(arrived.cloud, message)):
-                    total.add(self._keep(arrived.feed, arrived.cloud, [part], asked=False))
+                total.add(self._take_piece(arrived, message))
         except FeedFault as fault:
             if fault.reason is Reason.NOT_FOUND and arrived.attempts + 1 >= _NOT_FOUND_TRIES:
                 total.add(self._give_up(arrived, str(fault)))
@@ -195,6 +218,20 @@ class Intake:
         outcome = f"{total.counts.received} records read, {total.counts.kept} kept, {total.counts.broken} unreadable"
         with self._store.write() as unit:
             unit.arrival_done(arrived.id, at=self._now(), outcome=outcome)
+        return total
+
+    def _take_piece(self, arrived: Arrived, message: Received) -> Taken:
+        """Take in one piece of an object, a chunk of records in each transaction."""
+        total = Taken()
+        register = self._registry.known()
+        parts = _parts(self._unpack(arrived.cloud, message, register))
+        while (part := next(parts, None)) is not None:
+            found = self._keep(arrived.feed, arrived.cloud, [part], register, asked=False)
+            if isinstance(found, Taken):
+                total.add(found)
+            else:  # begin the piece anew; what is in the inbox already is not added twice, only its counts are
+                register = found
+                parts = _parts(self._unpack(arrived.cloud, message, register))
         return total
 
     def _again(self, arrived: Arrived, fault: FeedFault) -> None:
@@ -214,25 +251,29 @@ class Intake:
             received_at=arrived.received_at,
         )
         with self._store.write() as unit:
-            found = unit.quarantine(piece)
+            quarantined = self._quarantine(unit, arrived.feed, [piece])
             unit.feed_seen(arrived.feed, broken=1)
             unit.arrival_done(arrived.id, at=self._now(), outcome=f"quarantined: {reason}")
-        return Taken(quarantined=[] if found is None else [found], counts=Counts(broken=1))
+        return Taken(quarantined=quarantined, counts=Counts(broken=1))
 
     # -------------------------------------------------------------------------------------------------- body to row
 
-    def _unpack(self, cloud: str, message: Received) -> _Haul:
+    def _unpack(self, cloud: str, message: Received, register: Register) -> _Haul:
         if message.fault is not None:
             return _Haul(
                 message, Unpacked(broken=[Broken(number=message.first, reason=message.fault, raw=message.body)])
             )
         try:
-            return _Haul(message, self._clouds(cloud).unpack(message.body, first=message.first))
+            unpacked = self._clouds(cloud).unpack(message.body, first=message.first, register=register)
         except MemoryError:
             raise  # says nothing about the message
         except Exception as error:  # noqa: BLE001  # a fault of our own code must not stop the feed; it is told
             broken = Broken(number=message.first, reason=_own_fault(error), raw=message.body)
             return _Haul(message, Unpacked(broken=[broken]))
+        if len(message.body) > _EMPTY_BYTES and _is_empty(unpacked):
+            reason = f"nothing was found in its {len(message.body)} bytes, neither a record nor a fault"
+            unpacked.broken.append(Broken(number=message.first, reason=reason, raw=message.body))
+        return _Haul(message, unpacked)
 
     def _judge(self, feed: str, cloud: str, hauls: Sequence[_Haul], register: Register) -> _Judged:
         """Tell what is to be kept of the hauls under this register."""
@@ -241,14 +282,16 @@ class Intake:
             unpacked, message = haul.unpacked, haul.message
             broken = list(unpacked.broken)
             judged.counts.dropped += unpacked.dropped_count
+            folding = _Folding(message.received_at)
             for entry in unpacked.entries:
-                fault, matters = self._weigh(cloud, entry, register, message)
-                if fault is not None:
-                    broken.append(Broken(number=entry.number, reason=fault, raw=entry.raw))
-                elif matters:
-                    judged.records.append(_arrival(feed, cloud, message, entry.event_id, entry.raw))
+                found = self._weigh(cloud, entry, register, message)
+                if isinstance(found, str):
+                    broken.append(Broken(number=entry.number, reason=found, raw=entry.raw))
                 else:
-                    judged.counts.dropped += 1
+                    folding.add(entry, found)
+            entries = folding.kept()
+            judged.records += [_arrival(feed, cloud, message, entry.event_id, entry.raw) for entry in entries]
+            judged.counts.dropped += folding.count - len(entries)
             for pointer in unpacked.pointers:
                 body = msgspec.json.encode(pointer)
                 refusal = self._refusal(cloud, pointer, register)
@@ -265,20 +308,20 @@ class Intake:
         counts.received = len(judged.records) + len(judged.deliveries) + counts.dropped + counts.broken
         return judged
 
-    def _weigh(self, cloud: str, entry: Entry, register: Register, message: Received) -> tuple[str | None, bool]:
-        """Return why an entry cannot be read (None: it can) and whether it matters to the register."""
+    def _weigh(self, cloud: str, entry: Entry, register: Register, message: Received) -> Sequence[Signal] | str:
+        """Return what an entry means for the register, or (a text) why that cannot be told."""
         try:
             signals = self._clouds(cloud).meaning(entry.raw, register, received_at=message.received_at)
         except MemoryError:
             raise  # says nothing about the entry
         except Exception as error:  # noqa: BLE001  # a fault of our own code must not stop the feed; it is told
-            return _own_fault(error), False
+            return _own_fault(error)
         effects = {signal.effect for signal in signals}
         if not effects:
-            return "our own code found no meaning at all, not even `no_effect`", False
+            return "our own code found no meaning at all, not even `no_effect`"
         if Effect.UNREADABLE in effects and effects <= {Effect.UNREADABLE, Effect.NO_EFFECT}:
-            return next(signal.reason for signal in signals if signal.effect is Effect.UNREADABLE), False
-        return None, effects != {Effect.NO_EFFECT}
+            return next(signal.reason for signal in signals if signal.effect is Effect.UNREADABLE)
+        return signals
 
     def _refusal(self, cloud: str, pointer: Pointer, register: Register) -> str | None:
         objects = self._objects.get(cloud)
@@ -287,47 +330,57 @@ class Intake:
 
     # ---------------------------------------------------------------------------------------------------------- commit
 
-    def _keep(self, feed: str, cloud: str, hauls: Sequence[_Haul], *, asked: bool, at_once: bool = False) -> Taken:
-        register = self._registry.known()
-        while True:
-            judged = self._judge(feed, cloud, hauls, register)
-            owed, is_due = self._owed(feed)
-            writes = is_due or at_once or not judged.is_empty
-            with self._store.write() if writes else self._store.read() as unit:
-                current = self._registry.current(unit)
-                is_current = current.revision == register.revision
-                if is_current and writes:
-                    taken = self._commit(unit, feed, judged, owed, asked=asked)
-            if is_current:
-                break
-            # A register was imported since the meaning was computed: what meant nothing may mean something now.
-            register = current
-        if not writes:
+    def _keep(
+        self, feed: str, cloud: str, hauls: Sequence[_Haul], register: Register, *, asked: bool
+    ) -> Taken | Register:
+        """Commit what matters of the hauls; when `register` is not the current one do nothing and return the current.
+
+        What meant nothing under the old register may mean something under the new one: the caller begins anew.
+        """
+        judged = self._judge(feed, cloud, hauls, register)
+        owed, is_due = self._owed(feed)
+        writes = is_due or not judged.is_empty
+        with self._store.write() if writes else self._store.read() as unit:
+            current = self._registry.current(unit)
+            if current.revision != register.revision:
+                return current
+            taken = self._commit(unit, feed, judged, owed, asked=asked) if writes else None
+        if taken is None:
             self._owe(feed, judged.counts)
             return Taken(counts=judged.counts)
         self._paid(feed, owed)
         return taken
 
     def _commit(self, unit: Unit, feed: str, judged: _Judged, owed: Counts, *, asked: bool) -> Taken:
-        now = self._now()
         ids = [(row, Carries.RECORD) for row in _received(unit, judged.records)]
         ids += [(row, Carries.DELIVERY) for row in _received(unit, judged.deliveries)]
-        quarantined = [unit.quarantine(piece) for piece in judged.broken]
+        quarantined = self._quarantine(unit, feed, judged.broken)
         counts = replace(judged.counts, kept=len(ids))
+        self._count(unit, feed, counts.plus(owed), asked=asked)
+        return Taken(
+            ids=ids,
+            quarantined=quarantined,
+            unreadable=judged.unreadable,
+            counts=counts,
+        )
+
+    def _quarantine(self, unit: Unit, feed: str, pieces: Sequence[Unreadable]) -> list[int]:
+        """Keep what cannot be read, in the same transaction as the word of it; return the ids of the new rows."""
+        kept = [(number, piece) for piece in pieces if (number := unit.quarantine(piece)) is not None]
+        if kept:
+            self._on_quarantine(unit, feed, kept)
+        return [number for number, _ in kept]
+
+    def _count(self, unit: Unit, feed: str, counts: Counts, *, asked: bool) -> None:
+        now = self._now()
         unit.feed_seen(
             feed,
             asked_at=now if asked else None,
-            record_at=now if counts.received or owed.received else None,
-            received=counts.received + owed.received,
-            kept=counts.kept + owed.kept,
-            dropped=counts.dropped + owed.dropped,
-            broken=counts.broken + owed.broken,
-        )
-        return Taken(
-            ids=ids,
-            quarantined=[piece for piece in quarantined if piece is not None],
-            unreadable=judged.unreadable,
-            counts=counts,
+            record_at=now if counts.received else None,
+            received=counts.received,
+            kept=counts.kept,
+            dropped=counts.dropped,
+            broken=counts.broken,
         )
 
     # ----------------------------------------------------------------------------------------- counts not committed
@@ -345,6 +398,46 @@ class Intake:
         with self._lock:
             self._told_at[feed] = self._monotonic()
             self._owing[feed] = self._owing.get(feed, Counts()).less(counts)
+
+
+class _Folding:
+    """Chooses what is kept of one message: all that has an effect, but of a flood of one symptom its first and last.
+
+    One disabled key gives thousands of equal failures, one key in use thousands of equal successes (aws.md 8.24);
+    health knows the first and the last of an hour only, and a task for each would drown what matters.
+    """
+
+    def __init__(self, received_at: datetime) -> None:
+        self._received_at = received_at
+        self._places: dict[int, Entry] = {}
+        self._floods: dict[object, list[tuple[datetime, int]]] = {}
+        self.count = 0
+
+    def add(self, entry: Entry, signals: Sequence[Signal]) -> None:
+        """Take an entry with its meaning."""
+        self.count += 1
+        effects = {signal.effect for signal in signals}
+        if effects == {Effect.NO_EFFECT}:
+            return
+        self._places[self.count] = entry
+        if effects <= _SYMPTOMS:
+            times = [signal.occurred_at or self._received_at for signal in signals]
+            symptom = frozenset(
+                (signal.key, signal.effect, signal.cause, f"{at:%Y-%m-%dT%H}")
+                for signal, at in zip(signals, times, strict=True)
+            )
+            self._floods.setdefault(symptom, []).append((max(times), self.count))
+
+    def kept(self) -> list[Entry]:
+        """Return the entries to be kept, in their order."""
+        for flood in self._floods.values():
+            for _, place in sorted(flood)[1:-1]:
+                del self._places[place]
+        return [*self._places.values()]
+
+
+def _is_empty(unpacked: Unpacked) -> bool:
+    return not (unpacked.entries or unpacked.broken or unpacked.pointers or unpacked.dropped_count)
 
 
 def _received(unit: Unit, arrivals: Sequence[Arrival]) -> list[int]:

@@ -18,7 +18,8 @@ def configure(*, level: str = "info", as_json: bool | None = None) -> None:
     last: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if plain
-        else [structlog.dev.ConsoleRenderer(colors=True)]
+        # Not the default tracebacks: they print the local variables, secrets among them.
+        else [structlog.dev.ConsoleRenderer(colors=True, exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
         processors=[*shared, *last],

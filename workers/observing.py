@@ -10,17 +10,18 @@ import msgspec
 from watchdog import clouds, operators
 from watchdog.health import Health, Mark, Origin, settle
 from watchdog.incidents import Incident
-from watchdog.notices import Notice, Verified
+from watchdog.notices import Kind, Notice, Reader, Verified
 from watchdog.observation import Changes, Known, advance, observe, subjects_of
 from watchdog.register import Register
 from watchdog.signals import Signal
 from watchdog.words import Effect, Verdict
 from workers.runtime import Runtime
 from workers.stops import stop_at
-from workers.store.interface import Arrived, StoredHealth, StoredIncident, Unit, Unreadable
+from workers.store.interface import Arrived, Lease, StoredHealth, StoredIncident, StoreUnavailable, Unit, Unreadable
 
 ATTEMPTS_AT_MOST = 5
 RETRY = timedelta(seconds=30)
+PAGES_AT_ONCE = 2
 
 _health = msgspec.json.Decoder(Health)
 _incident = msgspec.json.Decoder(Incident)
@@ -36,15 +37,20 @@ class Queued:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What came of one inbox row: the effects seen and the notices that now wait."""
+    """What came of one inbox row: the effects seen, the notices that now wait, and the pages to be sent right here.
+
+    `pages` were leased in the same commit: a page need not wait for another trip through the broker and another lease.
+    """
 
     effects: tuple[str, ...]
     notices: tuple[Queued, ...]
+    pages: tuple[Lease, ...] = ()
 
 
-def observe_row(runtime: Runtime, inbox_id: int, *, now: datetime) -> Observed | None:
+def observe_row(runtime: Runtime, inbox_id: int, *, now: datetime, lease_pages: bool = False) -> Observed | None:
     """Work one inbox row; None when it needs no work any more (known, done, or done by somebody else).
 
+    With `lease_pages` the caller gets the first pages leased, and has to send them at once.
     A record that our own code cannot work is tried again later, and after ATTEMPTS_AT_MOST goes to quarantine with the
     operator told: one bad record neither stalls the rest nor vanishes.
     """
@@ -54,18 +60,19 @@ def observe_row(runtime: Runtime, inbox_id: int, *, now: datetime) -> Observed |
             if arrived is None:
                 return None
             stop_at("observe.taken")
-            observed = _observe(runtime, unit, arrived, now)
+            observed = _observe(runtime, unit, arrived, now, lease_pages=lease_pages)
             stop_at("observe.before_commit")
-    except Exception as error:
+    except StoreUnavailable:
+        raise  # says nothing about the record: the row waits, and no failure is counted
+    except Exception as error:  # noqa: BLE001 - put aside, and told
         # Protects the loop: whatever a record does to our code, the row stays in the inbox and its failure is told.
-        if not _put_aside(runtime, inbox_id, error, now):
-            raise
+        _put_aside(runtime, inbox_id, error, now)
         return None
     stop_at("observe.committed")
     return observed
 
 
-def _observe(runtime: Runtime, unit: Unit, arrived: Arrived, now: datetime) -> Observed:
+def _observe(runtime: Runtime, unit: Unit, arrived: Arrived, now: datetime, *, lease_pages: bool) -> Observed:
     register = runtime.registry.current(unit)
     signals = clouds.cloud(arrived.cloud).meaning(arrived.body, register, received_at=arrived.received_at)
     subjects = set(subjects_of(signals))
@@ -88,9 +95,20 @@ def _observe(runtime: Runtime, unit: Unit, arrived: Arrived, now: datetime) -> O
     notices = apply(unit, changes, register, now=now)
     notices += _tell_operators(runtime, unit, arrived, signals, now)
     unit.arrival_done(arrived.id, at=now, outcome=",".join(sorted({str(signal.effect) for signal in signals})))
+    pages = _lease_pages(runtime, unit, notices, now) if lease_pages else []
+    held = {lease.notice.id for lease in pages}
     return Observed(
-        effects=tuple(str(signal.effect) for signal in signals), notices=tuple(_queued(notices))
-    )  # fmt: skip
+        effects=tuple(str(signal.effect) for signal in signals),
+        notices=tuple(_queued(notice for notice in notices if notice.id not in held)),
+        pages=tuple(pages),
+    )
+
+
+def _lease_pages(runtime: Runtime, unit: Unit, notices: Sequence[Notice], now: datetime) -> list[Lease]:
+    """Lease the first alarms for the on-call; more than PAGES_AT_ONCE would keep this process too long."""
+    wanted = [one for one in notices if one.reader is Reader.ON_CALL and one.kind in {Kind.ALARM, Kind.PROGRESS}]
+    leases = (unit.lease(one.id, now=now, length=runtime.settings.lease) for one in wanted[:PAGES_AT_ONCE])
+    return [lease for lease in leases if lease is not None]
 
 
 def _tell_operators(
@@ -113,17 +131,17 @@ def _tell_operators(
     return [notice for notice in found if notice.id in added]
 
 
-def _put_aside(runtime: Runtime, inbox_id: int, error: Exception, now: datetime) -> bool:
-    """Keep a row that failed for a later try, or in quarantine; False when the store itself is what failed."""
+def _put_aside(runtime: Runtime, inbox_id: int, error: Exception, now: datetime) -> None:
+    """Keep a row that failed for a later try, or in quarantine with the operators told."""
     with runtime.store.write() as unit:
         arrived = unit.arrived(inbox_id)
         if arrived is None:
-            return True
+            return
         reason = "".join(traceback.format_exception_only(error)).strip()
         runtime.log.error("record.failed", inbox=inbox_id, event_id=arrived.event_id, error=reason, exc_info=error)
         if arrived.attempts + 1 < ATTEMPTS_AT_MOST:
             unit.arrival_retry(inbox_id, due_at=now + RETRY * (arrived.attempts + 1), error=reason)
-            return True
+            return
         unit.quarantine(
             Unreadable(
                 feed=arrived.feed, cloud=arrived.cloud, place=arrived.event_id,
@@ -134,7 +152,6 @@ def _put_aside(runtime: Runtime, inbox_id: int, error: Exception, now: datetime)
         unit.append_evidence("quarantined", arrived.event_id, {"feed": arrived.feed, "reason": reason}, at=now)
         unit.add_notices(operators.unreadable(arrived.feed, arrived.event_id, reason, runtime.routing, at=now))
         unit.arrival_done(inbox_id, at=now, outcome="quarantined")
-    return True
 
 
 def known(unit: Unit, subjects: Iterable[str]) -> Known:
@@ -236,5 +253,5 @@ def operator_mark(by: str, reason: str, *, at: datetime) -> Mark:
     """Return the mark of a named decision that nothing is wrong any more."""
     return Mark(
         id=f"operator:{by}:{at.isoformat()}", at=at, origin=Origin.OPERATOR, effect=None,
-        reason=f"decision of {by}: {reason}",
+        reason=f"{by}: {reason}",
     )  # fmt: skip

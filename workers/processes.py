@@ -1,5 +1,6 @@
 """Processes: what a consumer, a worker and a scheduler are made of, from the runtime up."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -7,6 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
+
+import structlog
+from billiard import active_children
 
 from alerts.interface import Outcome
 from watchdog import clouds, operators
@@ -22,15 +26,30 @@ from workers.intake import Intake
 from workers.observing import Queued
 from workers.runtime import Runtime, utc_now
 from workers.settings import FeedSettings
-from workers.store.interface import ProcessSeen, StoreUnavailable
+from workers.store.interface import ProcessSeen, StoreUnavailable, Unit, Unreadable
 from workers.working import Work
 
 BEAT_EVERY = timedelta(seconds=10)
+LEAVE_AFTER = 8.0
+"""Seconds that a process which is asked to stop waits at most for a far end that hangs; less than any supervisor waits.
+
+Whatever it had begun is begun again by others, as after a crash: a notice at the worst goes out twice.
+"""
+
+TELL_AGAIN = timedelta(hours=1)
+"""How often the operators are told of the same lack while it lasts."""
 
 
 def make_intake(runtime: Runtime) -> Intake:
     """Return the intake of this process, able to fetch what each cloud's notices point at."""
-    return Intake(runtime.store, runtime.registry, clouds.cloud, objects={"aws": S3Objects()}, now=utc_now)
+
+    def on_quarantine(unit: Unit, feed: str, pieces: Sequence[tuple[int, Unreadable]]) -> None:
+        note_quarantined(runtime, unit, feed, pieces)
+
+    return Intake(
+        runtime.store, runtime.registry, clouds.cloud, objects={"aws": S3Objects()}, on_quarantine=on_quarantine,
+        now=utc_now,
+    )  # fmt: skip
 
 
 def make_work(runtime: Runtime) -> Work:
@@ -44,65 +63,74 @@ def make_source(feed: FeedSettings) -> Source:
         folder = Path(str(feed.options["path"]))
         folder.mkdir(parents=True, exist_ok=True)
         return FolderSource(folder, name=feed.name, cloud=feed.cloud)
-    from workers.feeds.sqs import SqsSource  # noqa: PLC0415 - boto3 takes half a second to import
+    from workers.feeds.sqs import VISIBILITY, SqsSource  # noqa: PLC0415 - boto3 takes half a second to import
 
-    return SqsSource(str(feed.options["url"]), name=feed.name, cloud=feed.cloud, region=feed.options.get("region"))
+    return SqsSource(
+        str(feed.options["url"]), name=feed.name, cloud=feed.cloud, region=feed.options.get("region"),
+        visibility=feed.options.get("visibility_seconds", VISIBILITY),
+    )  # fmt: skip
 
 
 class Presence:
-    """The sign of life of one process, at most one commit every BEAT_EVERY."""
+    """The sign of life of one process: a commit every BEAT_EVERY, and at once when it comes to lack something else."""
 
-    def __init__(self, runtime: Runtime, kind: str) -> None:
+    def __init__(self, runtime: Runtime, kind: str, now: Callable[[], datetime] = utc_now) -> None:
         self.runtime = runtime
         self.kind = kind
-        self.started_at = utc_now()
+        self._now = now
+        self.started_at = now()
         self.degraded: str | None = None
         self._beaten_at: datetime | None = None
-        self._told: str | None = None
+        self._shown: str | None = None
+        self._told_at: datetime | None = None
 
     def beat(self) -> None:
-        """Leave a sign of life, and tell the operators once of what this process has to do without."""
-        now = utc_now()
-        changed = self.degraded != self._told
+        """Leave a sign of life, and tell the operators of what this process lacks: at once, then every hour."""
+        now = self._now()
+        lacks, changed = self.degraded, self.degraded != self._shown
         if self._beaten_at is not None and now - self._beaten_at < BEAT_EVERY and not changed:
             return
+        is_due = changed or self._told_at is None or now - self._told_at >= TELL_AGAIN
         seen = ProcessSeen(
-            name=self.runtime.name, kind=self.kind, seen_at=now, started_at=self.started_at, degraded=self.degraded
+            name=self.runtime.name, kind=self.kind, seen_at=now, started_at=self.started_at, degraded=lacks
         )
         told: list[str] = []
         with self.runtime.store.write() as unit:
             unit.process_beat(seen)
-            if changed and self.degraded is not None:
-                notices = operators.degraded(self.kind, self.degraded, self.runtime.routing, at=now)
-                told = unit.add_notices(notices)
-        self._beaten_at, self._told = now, self.degraded
+            if lacks is not None and is_due:
+                told = unit.add_notices(operators.degraded(self.kind, lacks, self.runtime.routing, at=now))
+        self._beaten_at, self._shown = now, lacks
+        if is_due:
+            self._told_at = now
         for notice_id in told:
-            deliver(self.runtime, notice_id, now=utc_now())
+            deliver(self.runtime, notice_id, now=self._now())
 
     def lack(self, what: str | None) -> None:
         """Note what this process has to do without; None when it has everything."""
         self.degraded = what
         if what is not None:
             self.runtime.log.warning("degraded", process_kind=self.kind, what=what)
-        elif self._told is not None:
+        elif self._shown is not None:
             self.runtime.log.info("whole_again", process_kind=self.kind)
 
 
+def note_quarantined(runtime: Runtime, unit: Unit, feed: str, pieces: Sequence[tuple[int, Unreadable]]) -> None:
+    """Add, in the commit that puts pieces of a feed into quarantine, the evidence of it and the operators' notice."""
+    now = utc_now()
+    ids = [number for number, _ in pieces]
+    _, first = pieces[0]
+    more = f" ({len(ids)} pieces; this is the first)" if len(ids) > 1 else ""
+    unit.append_evidence("quarantined", feed, {"ids": ids, "first": first.place, "reason": first.reason}, at=now)
+    unit.add_notices(operators.unreadable(feed, first.place, first.reason + more, runtime.routing, at=now))
+
+
 def tell_quarantined(runtime: Runtime, feed: str, ids: Sequence[int]) -> None:
-    """Tell the operators that pieces of a feed went to quarantine, and keep it as evidence."""
+    """Send at once what `note_quarantined` has left in the outbox; should it not come to that, others send it."""
     if not ids:
         return
     now = utc_now()
-    with runtime.store.write() as unit:
-        pieces = {number: piece for number, piece in unit.quarantined(1000) if number in set(ids)}
-        first = next(iter(pieces.values()), None)
-        place = first.place if first else f"quarantine {ids[0]}"
-        reason = first.reason if first else "see the quarantine"
-        more = f" ({len(ids)} pieces; this is the first)" if len(ids) > 1 else ""
-        unit.append_evidence("quarantined", feed, {"ids": list(ids), "first": place, "reason": reason}, at=now)
-        told = unit.add_notices(operators.unreadable(feed, place, reason + more, runtime.routing, at=now))
-    for notice_id in told:
-        deliver(runtime, notice_id, now=utc_now())
+    for notice in operators.unreadable(feed, "", "", runtime.routing, at=now):  # only its id counts here
+        deliver(runtime, notice.id, now=now)
 
 
 def bare_alarm(runtime: Runtime, text: str) -> None:
@@ -123,7 +151,13 @@ def bare_alarm(runtime: Runtime, text: str) -> None:
     refused = []
     for notice in operators.tell(f"store-away:{now:%Y-%m-%dT%H}", facts, runtime.routing, at=now):
         channel = runtime.channels[notice.channel]
-        receipt = channel.send(notice, channel.render(notice), now)
+        try:
+            receipt = channel.send(notice, channel.render(notice), now)
+        except Exception as error:
+            # Protects the last resort: a fault of one sender's own code must not keep the next one from being asked.
+            runtime.log.error("alarm.sender_failed", channel=notice.channel, exc_info=error)
+            refused.append(f"{notice.channel}: {type(error).__name__}")
+            continue
         if receipt.outcome is Outcome.ACCEPTED:
             return
         refused.append(f"{notice.channel}: {receipt.reason}")
@@ -150,8 +184,11 @@ def make_consumer(runtime: Runtime, feed: FeedSettings) -> Consumer:
     )
 
 
-def stop_on_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+def stop_on_signals(*, in_time: bool = False) -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once.
+
+    With `in_time` the process ends by itself after LEAVE_AFTER, whatever it is still waiting for.
+    """
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -159,10 +196,27 @@ def stop_on_signals() -> threading.Event:
         if stop.is_set():
             os._exit(128 + number)
         stop.set()
+        if in_time:
+            leave_in_time()
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     return stop
+
+
+def leave_in_time() -> None:
+    """See that this process, with its pool if it has one, is gone after LEAVE_AFTER at the latest."""
+    timer = threading.Timer(LEAVE_AFTER, _leave)
+    timer.daemon = True
+    timer.start()
+
+
+def _leave() -> None:
+    structlog.get_logger(__name__).warning("process.left", after_seconds=LEAVE_AFTER)
+    for child in active_children():
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself meanwhile
+            os.kill(child.pid, signal.SIGKILL)
+    os._exit(0)
 
 
 def wait_for_store(runtime: Runtime, ready: Callable[[], None], stop: threading.Event) -> bool:
@@ -183,5 +237,4 @@ def wait_for_store(runtime: Runtime, ready: Callable[[], None], stop: threading.
 
 def send_all(work: Work, notices: Iterable[Queued]) -> None:
     """Send notices from this process, without the broker; for commands."""
-    for notice in notices:
-        work.deliver(notice.id)
+    work.deliver_all(notice.id for notice in notices)

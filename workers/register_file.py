@@ -1,6 +1,7 @@
 """The register file: YAML (or JSON) into a checked document and back, with every fault of a file reported at once."""
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,6 +16,10 @@ from watchdog.register import Document
 from watchdog.register_check import check
 
 SCHEMA_ID = "urn:byok-watchdog:register:1"
+DEEPEST = 100
+_DEEP_BLOCKS = re.compile(rf"^ {{{4 * DEEPEST},}}|^ *(?:[-?] +){{{DEEPEST},}}", re.MULTILINE)
+_BRACKET = re.compile(r"[\[\]{}]")
+_MOST_MARKS = 2_000_000  # places that are noted; references can make a small file mean many more
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -34,12 +39,17 @@ class Fault:
 
 
 class RegisterFaults(Exception):  # noqa: N818  # the plural says that all faults come at once
-    """Everything that is wrong with a register file, together, in the order of the file."""
+    """Everything that is wrong with a register file, together, in the order of the file.
 
-    def __init__(self, name: str, faults: list[Fault]) -> None:
+    `document` is set when the form of the file is sound and only what it says does not fit together: enough to read
+    records against, not enough to watch with.
+    """
+
+    def __init__(self, name: str, faults: list[Fault], document: Document | None = None) -> None:
         super().__init__("\n".join([f"{name}: {len(faults)} fault(s)", *(f"  {fault}" for fault in faults)]))
         self.name = name
         self.faults = faults
+        self.document = document
 
 
 def load(path: Path, *, stores: Mapping[str, Collection[str]] | None = None) -> Document:
@@ -70,7 +80,7 @@ def parse(text: str, *, name: str, stores: Mapping[str, Collection[str]] | None 
     except (msgspec.ValidationError, RecursionError) as error:
         raise RegisterFaults(name, _faults(text, plain, stores, error)) from error
     if check(document, stores=stores, knows_timezone=knows_timezone):
-        raise RegisterFaults(name, _faults(text, plain, stores))
+        raise RegisterFaults(name, _faults(text, plain, stores), document)
     return document
 
 
@@ -127,7 +137,22 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
+def _is_deep(text: str) -> bool:
+    """Whether YAML is nested so deep that libyaml's recursion could end the process (a register has 12 levels)."""
+    if _DEEP_BLOCKS.search(text):
+        return True
+    depth = 0
+    for found in _BRACKET.finditer(text):
+        depth = depth + 1 if found.group() in "[{" else max(0, depth - 1)
+        if depth > DEEPEST:
+            return True
+    return False
+
+
 def _from_yaml(text: str, name: str) -> tuple[object, bool]:
+    if _is_deep(text):
+        fault = Fault("", None, f"not YAML of a register: nested more than {DEEPEST} levels deep", "write it flatter")
+        raise RegisterFaults(name, [fault])
     try:
         loader = _Loader(text)
         try:
@@ -205,6 +230,8 @@ class _Marks:
 
     def read(self, text: str) -> None:
         """Read the places of a text; JSON is read as the YAML that it nearly is."""
+        if _is_deep(text):
+            return
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -222,7 +249,7 @@ class _Marks:
         return self.lines.get(place)
 
     def _note(self, node: yaml.Node, place: str, above: frozenset[int]) -> None:
-        if id(node) in above:
+        if id(node) in above or len(self.lines) >= _MOST_MARKS:
             return  # an anchor that refers to itself; the form tells
         self.lines.setdefault(place, node.start_mark.line + 1)
         match node:

@@ -4,14 +4,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from workers.observing import advance_incident
 from workers.runtime import Runtime, utc_now
-from workers.store.interface import ProcessSeen
+from workers.store.interface import ProcessSeen, StoreUnavailable
 from workers.working import Work
-
-ROW_GRACE = timedelta(seconds=10)
-"""A row that nobody has worked by then was lost by the broker, or by a worker that died."""
 
 NOTICE_GRACE = timedelta(seconds=3)
 SWEEP = timedelta(seconds=2)
@@ -39,26 +37,43 @@ class Scheduler:
         self.degraded: str | None = None
         self.jobs = (
             Job("sweep", SWEEP, self.sweep, claimed=False),
+            # One for each channel: a destination that hangs holds up no other. None: channels that are gone.
+            *(
+                Job(f"send over {name or 'lost channels'}", SWEEP, partial(self.send, name), claimed=False)
+                for name in (*runtime.channels, None)
+            ),
             Job("advance", ADVANCE, self.advance),
             Job("beat", BEAT, self.beat, claimed=False),
         )
 
     def sweep(self, now: datetime) -> None:
-        """Work what is due and was not picked up: lost by the broker, dropped by a dead worker, or due for a retry."""
-        done = self.work.drain(before=now - ROW_GRACE, threads=8)
-        with self.runtime.store.read() as unit:
-            late = [notice_id for notice_id, _ in unit.notices_due(now - NOTICE_GRACE, 50)]
-        for notice_id in late:
-            self.work.deliver(notice_id)
-        if done or late:
-            self.runtime.log.info("swept", rows_and_notices=done, late_notices=len(late))
+        """Work rows that are due and were not picked up: lost by the broker, or dropped by a dead worker."""
+        done = self.work.drain_rows(before=now - self.runtime.settings.sweep_after)
+        if done:
+            self.runtime.log.info("swept", rows=done)
+
+    def send(self, channel: str | None, now: datetime) -> None:
+        """Send the notices of one channel that nobody picked up, or whose time to be tried again has come."""
+        done = self.work.send_due_over(channel, before=now - NOTICE_GRACE)
+        if done:
+            self.runtime.log.info("sent_late", channel=channel, notices=done)
 
     def advance(self, now: datetime) -> None:
         """Look again at the incidents for which a deadline has come near."""
         with self.runtime.store.read() as unit:
             due = unit.incidents_due(now, 200)
+        failed: Exception | None = None
         for incident_id in due:
-            self.work.send(advance_incident(self.runtime, incident_id, now=now))
+            try:
+                self.work.send(advance_incident(self.runtime, incident_id, now=now))
+            except StoreUnavailable:
+                raise
+            except Exception as error:
+                # Protects the other incidents: their deadlines must not wait for one that our own code fails on.
+                self.runtime.log.error("incident.failed", incident=incident_id, exc_info=error)
+                failed = error
+        if failed is not None:
+            raise failed
 
     def beat(self, now: datetime) -> None:
         """Leave a sign of life."""

@@ -2,12 +2,16 @@
 
 import hashlib
 import os
+import re
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+from alerts.channels import CHANNELS
 
 HOME_VARIABLE = "BYOK_WATCHDOG_HOME"
 CONFIG_VARIABLE = "BYOK_WATCHDOG_CONFIG"
@@ -16,8 +20,21 @@ BROKER_VARIABLE = "BYOK_WATCHDOG_BROKER_URL"
 
 EMBEDDED = "embedded"
 _SOCKET_PATH_BYTES = 100  # Linux allows 107
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+\Z")
 
-_FEED_KINDS = {"sqs": ("url", "region"), "folder": ("path",)}
+LEASE = timedelta(seconds=45)
+"""Longer than any channel's time-outs together, shorter than anybody should wait for a page to be sent again."""
+
+SWEEP_AFTER = timedelta(seconds=10)
+"""A row that nobody has worked by then was lost by the broker, or by a worker that died."""
+
+_STORES = ("sqlite:///", "postgresql+psycopg://")
+_FEED_KINDS = {"sqs": ("url", "region", "visibility_seconds"), "folder": ("path",)}
+_TEXTS = ("url", "region", "path")
+_WORKER = ("concurrency", "lease_seconds", "sweep_after_seconds")
+_VISIBILITY = (5, 43200)  # seconds; SQS takes up to twelve hours
+_LEASE = (3, 600)
+_SWEEP_AFTER = (1, 600)
 _TOP = ("store", "broker", "feeds", "channels", "routes", "operators", "customer_mail", "worker", "home")
 
 
@@ -53,7 +70,7 @@ class ChannelSettings:
 
     name: str
     kind: str
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(repr=False)  # somebody may have written the secret itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +79,16 @@ class Settings:
 
     home: Path
     source: str
-    store_url: str
-    broker_url: str
+    store_url: str = field(repr=False)  # may hold a password, like the next one
+    broker_url: str = field(repr=False)
     feeds: tuple[FeedSettings, ...] = ()
     channels: tuple[ChannelSettings, ...] = ()
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     operators: tuple[str, ...] = ()
     customer_mail: str | None = None
     concurrency: int = 2
+    lease: timedelta = LEASE
+    sweep_after: timedelta = SWEEP_AFTER
 
     def feed(self, name: str) -> FeedSettings:
         """Return the feed of this name. Raises SettingsFaults naming the feeds there are."""
@@ -82,7 +101,8 @@ class Settings:
     def embedded_socket(self) -> Path:
         """Path of the socket of the embedded broker."""
         path = self.home / "broker.sock"
-        if len(str(path)) < _SOCKET_PATH_BYTES:
+        # Other characters take more bytes, or mean something else in a URL.
+        if len(str(path)) < _SOCKET_PATH_BYTES and _PLAIN_PATH.match(str(path)):
             return path
         short = hashlib.sha256(str(self.home).encode()).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"byok-{short}.sock"
@@ -99,53 +119,73 @@ def load(environment: Mapping[str, str], *, config: Path | None = None) -> Setti
 
     Raises SettingsFaults with every fault found.
     """
+    found, faults = read(environment, config=config)
+    if faults:
+        raise SettingsFaults(faults)
+    return found
+
+
+def read(environment: Mapping[str, str], *, config: Path | None = None) -> tuple[Settings, list[SettingsFault]]:
+    """Return what could be understood of the settings, and every fault; with a fault they are for looking only.
+
+    Raises SettingsFaults when the file itself cannot be read.
+    """
     home = Path(environment.get(HOME_VARIABLE, "byok-watchdog-home")).absolute()
     path = config or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
     plain = _read(path) if path else {}
     faults: list[SettingsFault] = [
         SettingsFault(name, f"unknown section; there are: {', '.join(_TOP)}") for name in plain if name not in _TOP
     ]
-    if isinstance(plain.get("home"), str) and HOME_VARIABLE not in environment:
+    if not isinstance(plain.get("home", ""), str):
+        faults.append(SettingsFault("home", f"must be the path of a folder, is {plain['home']!r}"))
+    elif plain.get("home") and HOME_VARIABLE not in environment:
         home = Path(plain["home"]).absolute()
     feeds = _feeds(_section(plain, "feeds", faults), home, faults)
     channels = _channels(_section(plain, "channels", faults), faults)
-    names = {channel.name for channel in channels}
+    # One that has a fault of its own may be named all the same.
+    names = {channel.name for channel in channels} | _section(plain, "channels", []).keys()
     routes = _routes(_section(plain, "routes", faults), names, faults)
     operators = _names(
         plain.get("operators", [next(iter(names))] if len(names) == 1 else []), "operators", names, faults
     )
     mail = plain.get("customer_mail")
-    if mail is None and not plain:
-        mail = "console"
-    if mail is not None and mail not in names:
+    if mail is None and not plain.get("channels"):
+        mail = "console"  # nobody chose a channel: the console is the only one, and carries everything
+    if mail is not None and (not isinstance(mail, str) or mail not in names):
         faults.append(SettingsFault("customer_mail", f"no channel is called {mail!r}; there are: {_list(names)}"))
+        mail = None
     worker = _section(plain, "worker", faults)
-    concurrency = worker.get("concurrency", 2)
-    if not isinstance(concurrency, int) or not 1 <= concurrency <= 256:
-        faults.append(SettingsFault("worker.concurrency", f"must be a whole number from 1 to 256, is {concurrency!r}"))
-        concurrency = 2
-    settings = Settings(
+    faults += [
+        SettingsFault(f"worker.{name}", f"unknown; there are: {_list(_WORKER)}")
+        for name in worker
+        if name not in _WORKER
+    ]
+    lease, sweep_after = int(LEASE.total_seconds()), int(SWEEP_AFTER.total_seconds())
+    found = Settings(
         home=home,
         source=str(path) if path else "embedded defaults",
-        store_url=environment.get(STORE_VARIABLE) or _url(plain, "store", f"sqlite:///{home / 'watchdog.db'}", faults),
-        broker_url=environment.get(BROKER_VARIABLE) or _url(plain, "broker", EMBEDDED, faults),
+        store_url=_store_url(plain, environment, f"sqlite:///{home / 'watchdog.db'}", faults),
+        broker_url=_broker_url(plain, environment, faults),
         feeds=feeds,
         channels=channels,
         routes=routes or {"default": tuple(sorted(names))},
         operators=operators,
         customer_mail=mail,
-        concurrency=concurrency,
+        concurrency=_number(worker, "worker", "concurrency", 2, (1, 256), faults),
+        lease=timedelta(seconds=_number(worker, "worker", "lease_seconds", lease, _LEASE, faults)),
+        sweep_after=timedelta(
+            seconds=_number(worker, "worker", "sweep_after_seconds", sweep_after, _SWEEP_AFTER, faults)
+        ),
     )
-    if faults:
-        raise SettingsFaults(faults)
-    return settings
+    return found, faults
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingsFaults([SettingsFault(str(path), f"no such file; it is named by {CONFIG_VARIABLE}")]) from None
+    except OSError as error:
+        text = f"cannot be read ({error.strerror}); it is named by {CONFIG_VARIABLE}"
+        raise SettingsFaults([SettingsFault(str(path), text)]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsFaults([SettingsFault(str(path), f"is not TOML: {error}")]) from error
 
@@ -158,11 +198,49 @@ def _section(plain: Mapping[str, Any], name: str, faults: list[SettingsFault]) -
     return {}
 
 
-def _url(plain: Mapping[str, Any], name: str, default: str, faults: list[SettingsFault]) -> str:
-    url = _section(plain, name, faults).get("url", default)
-    if isinstance(url, str) and url:
+def _store_url(
+    plain: Mapping[str, Any], environment: Mapping[str, str], default: str, faults: list[SettingsFault]
+) -> str:
+    place, url = _url(plain, environment, "store", STORE_VARIABLE, default, faults)
+    if url.startswith(_STORES):
         return url
+    # The URL itself is not shown: it may hold a password.
+    faults.append(SettingsFault(place, f"must begin with {' or '.join(_STORES)}"))
+    return default
+
+
+def _broker_url(plain: Mapping[str, Any], environment: Mapping[str, str], faults: list[SettingsFault]) -> str:
+    place, url = _url(plain, environment, "broker", BROKER_VARIABLE, EMBEDDED, faults)
+    if url == EMBEDDED or "://" in url:
+        return url
+    faults.append(SettingsFault(place, f'must be "{EMBEDDED}" or a URL such as redis://host:6379/0'))
+    return EMBEDDED
+
+
+def _url(
+    plain: Mapping[str, Any], environment: Mapping[str, str], name: str, variable: str, default: str,
+    faults: list[SettingsFault],
+) -> tuple[str, str]:  # fmt: skip
+    """Return where the URL stands, and the URL; the variable wins."""
+    section = _section(plain, name, faults)
+    faults += [SettingsFault(f"{name}.{key}", "unknown; there is: 'url'") for key in section if key != "url"]
+    if environment.get(variable):
+        return variable, environment[variable]
+    url = section.get("url", default)
+    if isinstance(url, str):
+        return f"{name}.url", url
     faults.append(SettingsFault(f"{name}.url", f"must be a text, is {url!r}"))
+    return f"{name}.url", default
+
+
+def _number(
+    plain: Mapping[str, Any], place: str, name: str, default: int, bounds: tuple[int, int], faults: list[SettingsFault]
+) -> int:
+    low, high = bounds
+    found = plain.get(name, default)
+    if isinstance(found, int) and not isinstance(found, bool) and low <= found <= high:
+        return found
+    faults.append(SettingsFault(f"{place}.{name}", f"must be a whole number from {low} to {high}, is {found!r}"))
     return default
 
 
@@ -172,19 +250,25 @@ def _feeds(plain: dict[str, Any], home: Path, faults: list[SettingsFault]) -> tu
     found = []
     for name, options in plain.items():
         place = f"feeds.{name}"
-        kind = options.get("kind") if isinstance(options, dict) else None
-        if kind not in _FEED_KINDS:
-            faults.append(SettingsFault(f"{place}.kind", f"must be one of {_list(_FEED_KINDS)}, is {kind!r}"))
+        kind = _kind(options, place, _FEED_KINDS, faults)
+        if kind is None:
             continue
         rest = {key: value for key, value in options.items() if key not in {"kind", "cloud"}}
         required = _FEED_KINDS[kind][0]
         if required not in rest:
             faults.append(SettingsFault(f"{place}.{required}", "is missing"))
         faults += [
+            SettingsFault(f"{place}.{key}", f"must be a text, is {rest[key]!r}")
+            for key in _TEXTS
+            if not isinstance(rest.get(key, ""), str)
+        ]
+        faults += [
             SettingsFault(f"{place}.{key}", f"unknown; a feed of kind {kind} knows: {_list(_FEED_KINDS[kind])}")
             for key in rest
             if key not in _FEED_KINDS[kind]
         ]
+        if "visibility_seconds" in rest and kind == "sqs":
+            _number(rest, place, "visibility_seconds", 0, _VISIBILITY, faults)
         cloud = options.get("cloud", "aws")
         if cloud != "aws":
             faults.append(SettingsFault(f"{place}.cloud", f"must be 'aws', is {cloud!r}"))
@@ -197,22 +281,35 @@ def _channels(plain: dict[str, Any], faults: list[SettingsFault]) -> tuple[Chann
         return (ChannelSettings(name="console", kind="console", options={}),)
     found = []
     for name, options in plain.items():
-        kind = options.get("kind") if isinstance(options, dict) else None
-        if not isinstance(kind, str):
-            faults.append(SettingsFault(f"channels.{name}.kind", f"must name a kind of channel, is {kind!r}"))
+        kind = _kind(options, f"channels.{name}", CHANNELS, faults)
+        if kind is None:
             continue
         rest = {key: value for key, value in options.items() if key != "kind"}
         found.append(ChannelSettings(name=name, kind=kind, options=rest))
     return tuple(found)
 
 
+def _kind(options: object, place: str, kinds: Collection[str], faults: list[SettingsFault]) -> str | None:
+    kind = options.get("kind") if isinstance(options, dict) else None
+    if isinstance(kind, str) and kind in kinds:
+        return kind
+    faults.append(SettingsFault(f"{place}.kind", f"must be one of {_list(kinds)}, is {kind!r}"))
+    return None
+
+
 def _routes(plain: dict[str, Any], names: set[str], faults: list[SettingsFault]) -> dict[str, tuple[str, ...]]:
-    return {
-        route: _names(
-            options.get("channels") if isinstance(options, dict) else None, f"routes.{route}.channels", names, faults
-        )
-        for route, options in plain.items()
-    }
+    found = {}
+    for route, options in plain.items():
+        place = f"routes.{route}"
+        if not isinstance(options, dict):
+            faults.append(SettingsFault(place, f"must be a table ([{place}]), is {options!r}"))
+            continue
+        unknown = [key for key in options if key != "channels"]
+        faults += [SettingsFault(f"{place}.{key}", "unknown; there is: 'channels'") for key in unknown]
+        found[route] = _names(options.get("channels"), f"{place}.channels", names, faults)
+        if not found[route] and options.get("channels") == []:
+            faults.append(SettingsFault(f"{place}.channels", f"names no channel; there are: {_list(names)}"))
+    return found
 
 
 def _names(wanted: object, place: str, names: set[str], faults: list[SettingsFault]) -> tuple[str, ...]:
@@ -235,25 +332,43 @@ def secret(reference: object, place: str) -> object:
         return reference
     scheme, _, rest = reference.partition(":")
     if scheme == "env":
-        if rest not in os.environ:
-            raise SettingsFaults([SettingsFault(place, f"the environment variable {rest} is not set")])
+        if not os.environ.get(rest):
+            raise SettingsFaults([SettingsFault(place, f"the environment variable {rest} is not set, or empty")])
         return os.environ[rest]
     if scheme == "file":
-        try:
-            return Path(rest).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise SettingsFaults(
-                [SettingsFault(place, f"cannot read the secret from {rest}: {error.strerror}")]
-            ) from None
+        return _secret_in(Path(rest), place)
     return reference
 
 
+def _secret_in(path: Path, place: str) -> str:
+    try:
+        found = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsFaults([SettingsFault(place, f"cannot read the secret from {path}: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        # Without its cause: that shows the bytes.
+        raise SettingsFaults([SettingsFault(place, f"the secret in {path} is not UTF-8 text")]) from None
+    if not found:
+        raise SettingsFaults([SettingsFault(place, f"the file {path} is empty")])
+    return found
+
+
 def resolved(channel: ChannelSettings) -> dict[str, object]:
-    """Return a channel's options with the secrets in place; lists are resolved one by one. Raises SettingsFaults."""
-    place = f"channels.{channel.name}"
-    return {
-        key: [secret(one, f"{place}.{key}") for one in value]
-        if isinstance(value, list)
-        else secret(value, f"{place}.{key}")
-        for key, value in channel.options.items()
-    }
+    """Return a channel's options with the secrets in place; lists are resolved one by one.
+
+    Raises SettingsFaults with every secret that is missing.
+    """
+    found: dict[str, object] = {}
+    faults: list[SettingsFault] = []
+    for key, value in channel.options.items():
+        try:
+            found[key] = _resolved(value, f"channels.{channel.name}.{key}")
+        except SettingsFaults as missing:
+            faults += missing.faults
+    if faults:
+        raise SettingsFaults(faults)
+    return found
+
+
+def _resolved(value: object, place: str) -> object:
+    return [secret(one, place) for one in value] if isinstance(value, list) else secret(value, place)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -74,6 +75,7 @@ class Supervisor:
         command = [
             redis_server(), "--port", "0", "--unixsocket", str(self._settings.embedded_socket()), "--unixsocketperm",
             "700", "--save", "", "--appendonly", "no", "--dir", str(self._settings.home), "--daemonize", "no",
+            "--loglevel", "warning",
         ]  # fmt: skip
         return [Child("broker", command)]
 
@@ -105,27 +107,37 @@ class Supervisor:
             child.process = None
             if now - child.started_at > _STEADY:
                 child.delay = _FIRST_DELAY
-            child.due_at = now + child.delay
-            child.delay = min(child.delay * 2, _LONGEST_DELAY)
+            self._later(child, now)
             LOG.warning("process.ended", name=child.name, code=code, again_in_seconds=round(child.due_at - now, 1))
         if now >= child.due_at:
             self._start(child, now)
+
+    @staticmethod
+    def _later(child: Child, now: float) -> None:
+        child.due_at = now + child.delay
+        child.delay = min(child.delay * 2, _LONGEST_DELAY)
 
     def _start(self, child: Child, now: float) -> None:
         output = None
         if self._log_folder is not None:
             self._log_folder.mkdir(parents=True, exist_ok=True)
             output = (self._log_folder / f"{child.name}.log").open("ab")
-        child.process = subprocess.Popen(
-            list(child.command), env=self._environment, stdin=subprocess.DEVNULL,
-            # The console channel writes to standard output: what people must see stays on the terminal.
-            stdout=output if output is not None and child.name == "broker" else None, stderr=output,
-            start_new_session=True,
-        )  # fmt: skip
-        if output is not None:
-            output.close()
         child.starts += 1
         child.started_at = now
+        try:
+            child.process = subprocess.Popen(
+                list(child.command), env=self._environment, stdin=subprocess.DEVNULL,
+                # The console channel writes to standard output: what people must see stays on the terminal.
+                stdout=output if output is not None and child.name == "broker" else None, stderr=output,
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:  # no memory, no processes left, a file that is gone: the others must not end for it
+            LOG.error("process.not_started", name=child.name, error=str(error))
+            self._later(child, now)
+            return
+        finally:
+            if output is not None:
+                output.close()
         if self._on_start is not None:
             self._on_start(child.name, child.process.pid)
 
@@ -148,5 +160,6 @@ class Supervisor:
             child.process.wait(max(0.1, end - time.monotonic()))
         except subprocess.TimeoutExpired:
             LOG.warning("process.killed", name=child.name)
-            child.process.kill()
+            # It leads a session of its own: the processes that it has started go with it.
+            os.killpg(child.process.pid, signal.SIGKILL)
             child.process.wait()

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import structlog
 from celery import Celery
+from celery.signals import worker_process_init
 
 from workers import broker
 from workers.broker import Hand
@@ -38,5 +39,10 @@ def make_worker_app(settings: Settings) -> Celery:
     @app.task(name=broker.DELIVER)  # type: ignore[untyped-decorator]  # celery ships no types
     def deliver(notice_id: str) -> None:
         work().deliver(notice_id)
+
+    @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]  # celery ships no types
+    def warm_up(**_: object) -> None:
+        """Open and read everything now: the first page must not wait for imports."""
+        work().warm_up()
 
     return app

@@ -1,35 +1,59 @@
 """Working: what a task does, and what a process does by itself when nobody else can."""
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
+from alerts import letters
 from watchdog import operators
 from workers.broker import BrokerAway, Hand
-from workers.delivering import Delivered, deliver
+from workers.delivering import Delivered, deliver, deliver_leased
 from workers.intake import Intake, Taken
 from workers.observing import Queued, observe_row
 from workers.runtime import Runtime, utc_now
 from workers.stops import stop_at
-from workers.store.interface import Arrived, Carries
+from workers.store.interface import Arrived, Carries, StoreUnavailable
 
 READING = timedelta(seconds=55)
 """How long one reading of a delivery may take before another process may begin it again."""
 
 BATCH = 50
 
+SIDE_BY_SIDE = 8
+"""Notices of one record that a process sends at the same time when it cannot hand them on."""
+
+ROUND_SECONDS = 10.0
+"""For how long one round begins to send further notices over one channel; the rest waits for the next round."""
+
 
 class Work:
-    """The work of one process. Every piece may be lost or done twice without harm: the store knows what is done."""
+    """The work of one process. Every piece may be lost or done twice without harm: the store knows what is done.
 
-    def __init__(self, runtime: Runtime, intake: Intake, hand: Hand | None) -> None:
+    Without a `hand` nothing is handed on: whoever works rows has to `drain` afterwards, which sends their notices.
+    """
+
+    def __init__(
+        self, runtime: Runtime, intake: Intake, hand: Hand | None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self.runtime = runtime
         self.intake = intake
         self.hand = hand
+        self._monotonic = monotonic
 
     def by_itself(self) -> "Work":
         """Return the same work without the broker: everything is done in this process."""
-        return Work(self.runtime, self.intake, None)
+        return Work(self.runtime, self.intake, None, self._monotonic)
+
+    def warm_up(self) -> None:
+        """Read what the first piece of work would have to read; a store that is away now may be back by then."""
+        _ = self.runtime.table, self.runtime.channels, self.runtime.routing
+        letters.warm_up()
+        try:
+            with self.runtime.store.read() as unit:
+                self.runtime.registry.current(unit)
+        except StoreUnavailable as away:
+            self.runtime.log.warning("store.away", error=str(away), hint=away.hint())
 
     def hand_rows(self, rows: Iterable[tuple[int, Carries]]) -> None:
         """Queue inbox rows for the workers. Raises BrokerAway."""
@@ -39,10 +63,16 @@ class Work:
 
     def observe(self, inbox_id: int) -> None:
         """Work one record, then see that its notices go out."""
-        observed = observe_row(self.runtime, inbox_id, now=utc_now())
-        if observed is not None:
+        observed = observe_row(self.runtime, inbox_id, now=utc_now(), lease_pages=self.hand is not None)
+        if observed is None:
+            return
+        # Side by side: a pager that hangs must hold up neither the second page nor the customer's mail.
+        with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
+            sent = [pool.submit(deliver_leased, self.runtime, page, now=utc_now()) for page in observed.pages]
             self.send(observed.notices)
-            stop_at("observe.handed_on")
+        for page in sent:
+            page.result()
+        stop_at("observe.handed_on")
 
     def read_delivery(self, inbox_id: int) -> None:
         """Read the object that a delivery points at; its records become inbox rows, which are then handed on."""
@@ -51,6 +81,7 @@ class Work:
             arrived = unit.claim_arrival(inbox_id, now=now, length=READING)
         if arrived is None or arrived.carries is not Carries.DELIVERY:
             return
+        stop_at("delivery.claimed")
         taken = self.intake.read_delivery(arrived)
         stop_at("delivery.read")
         try:
@@ -61,13 +92,13 @@ class Work:
         self._tell(arrived, taken)
 
     def _tell(self, arrived: Arrived, taken: Taken) -> None:
-        """Tell the operators what could not be read, or not be fetched."""
+        """Tell the operators what could not be read (their notice is in the outbox already), or not be fetched."""
         now = utc_now()
         routing = self.runtime.routing
         notices = []
         if taken.quarantined:
-            reason = f"{len(taken.quarantined)} pieces of the object are in quarantine"
-            notices += operators.unreadable(arrived.feed, arrived.event_id, reason, routing, at=now)
+            waiting = operators.unreadable(arrived.feed, arrived.event_id, "", routing, at=now)  # only its id counts
+            self.send(Queued(id=one.id, urgent=one.urgent) for one in waiting)
         if taken.fault is not None:
             fault = taken.fault
             self.runtime.log.warning("delivery.fault", object=arrived.event_id, reason=fault.reason, text=str(fault))
@@ -88,34 +119,45 @@ class Work:
             self.observe(inbox_id)
 
     def send(self, notices: Iterable[Queued]) -> None:
-        """Hand notices on to the workers, or send them here when the broker is away."""
+        """Hand notices on to the workers, or send them here when the broker is away. Without a hand they wait."""
         waiting = list(notices)
+        if self.hand is None or not waiting:
+            return
         try:
-            self._hand_notices(waiting)
+            self.hand.notices(waiting)
         except BrokerAway:
-            for notice in waiting:
-                self.deliver(notice.id)
+            self.deliver_all(notice.id for notice in waiting)
 
-    def _hand_notices(self, notices: Iterable[Queued]) -> None:
-        if self.hand is None:
-            raise BrokerAway("this process works without a broker")
-        self.hand.notices(notices)
+    def deliver_all(self, notice_ids: Iterable[str]) -> None:
+        """Send a few notices side by side: one destination that hangs must not hold up the others."""
+        with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
+            list(pool.map(self.deliver, notice_ids))
 
     def deliver(self, notice_id: str) -> Delivered | None:
         """Send one notice."""
         return deliver(self.runtime, notice_id, now=utc_now())
 
-    def drain(self, *, before: datetime, threads: int = 1) -> int:
+    def drain(self, *, before: datetime) -> int:
         """Work everything that has been due since `before`, by the same functions; return how much there was.
 
-        This is the way back for whatever the broker lost, a dead worker dropped, or nobody could be handed.
+        This is the way back for whatever the broker lost, a dead worker dropped, or nobody could be handed. Records
+        come before notices, but no notice waits for more than a batch of them.
         """
         done = 0
         for rows in self._batches(before):
-            for inbox_id, carries in rows:
-                self.row(inbox_id, carries)
-            done += len(rows)
-        return done + self._drain_notices(before, threads)
+            done += self._work(rows)
+            if self.hand is None:
+                done += self.send_due(before=utc_now())
+        return done + self.send_due(before=before)
+
+    def drain_rows(self, *, before: datetime) -> int:
+        """Work the inbox rows that have been due since `before`; return how many there were."""
+        return sum(self._work(rows) for rows in self._batches(before))
+
+    def _work(self, rows: list[tuple[int, Carries]]) -> int:
+        for inbox_id, carries in rows:
+            self.row(inbox_id, carries)
+        return len(rows)
 
     def _batches(self, before: datetime) -> Iterator[list[tuple[int, Carries]]]:
         worked: set[int] = set()
@@ -128,14 +170,27 @@ class Work:
             worked.update(inbox_id for inbox_id, _ in rows)
             yield rows
 
-    def _drain_notices(self, before: datetime, threads: int) -> int:
-        with self.runtime.store.read() as unit:
-            due = [notice_id for notice_id, _ in unit.notices_due(before, BATCH)]
-        if threads > 1 and len(due) > 1:
-            # One destination that hangs must not hold up the others.
-            with ThreadPoolExecutor(max_workers=threads) as pool:
-                list(pool.map(self.deliver, due))
-        else:
+    def send_due(self, *, before: datetime) -> int:
+        """Send the notices that have been due since `before`, each channel's on a thread; return how many."""
+        names = [*self.runtime.channels, None]
+        with ThreadPoolExecutor(max_workers=len(names)) as pool:
+            return sum(pool.map(lambda name: self.send_due_over(name, before=before), names))
+
+    def send_due_over(self, channel: str | None, *, before: datetime) -> int:
+        """Send the due notices of one channel (None: of those that no longer exist) in turn; return how many."""
+        end = self._monotonic() + ROUND_SECONDS
+        tried: set[str] = set()
+        while due := [notice_id for notice_id in self._due(channel, before) if notice_id not in tried]:
             for notice_id in due:
+                tried.add(notice_id)
                 self.deliver(notice_id)
-        return len(due)
+                if self._monotonic() >= end:
+                    return len(tried)
+        return len(tried)
+
+    def _due(self, channel: str | None, before: datetime) -> list[str]:
+        with self.runtime.store.read() as unit:
+            if channel is not None:
+                return [notice_id for notice_id, _ in unit.notices_due(before, BATCH, channel=channel)]
+            found = [(notice_id, unit.notice(notice_id)) for notice_id, _ in unit.notices_due(before, BATCH)]
+        return [name for name, stored in found if stored and stored.notice.channel not in self.runtime.channels]

@@ -12,7 +12,7 @@ BROAD = {"Exception", "BaseException"}
 # "file: function" (a second one in the same function: "file: function, 2") -> why catching everything is right there.
 # Each is a loop that must go on or a boundary that tells.
 REASONS: dict[str, str] = {
-    "alerts/letters.py: write": "a fault in a text must not stop the notice: a short form goes out, and says so",
+    "alerts/letters.py: either": "a fault in a text must not stop the notice: a short form goes out, and says so",
     "workers/cli/services.py: _keep_beating": "the worker lives on; without the beat the status shows it as gone",
     "workers/consumer.py: Consumer._guarded": "a consumer that is gone watches nothing; told, then retried",
     "workers/consumer.py: Consumer._take": "the batch is taken apart: one message must not hold up its neighbours",
@@ -22,6 +22,8 @@ REASONS: dict[str, str] = {
     "workers/intake.py: Intake._unpack": "a fault of our decoding: the delivery goes to quarantine, and is told",
     "workers/intake.py: Intake._weigh": "a fault of our reading: the record goes to quarantine, and is told",
     "workers/observing.py: observe_row": "the row stays in the inbox, put aside with its error, which is told",
+    "workers/processes.py: bare_alarm": "the last resort: after a fault of one sender the next one is asked",
+    "workers/scheduler.py: Scheduler.advance": "the other incidents go on; then the failure flies, and is logged",
     "workers/scheduler.py: Scheduler._repeat": "one failed job must not end the schedule; it is logged",
 }
 

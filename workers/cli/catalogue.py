@@ -1,9 +1,12 @@
 """The command `catalogue`: what is seen, what is ignored and why, and what can never be seen."""
 
+from collections.abc import Sequence
+
 import click
 
 from watchdog import clouds
-from workers.cli.output import fail, json_line, table
+from watchdog.cloud import Row
+from workers.cli.output import count, fail, filled, json_line
 
 
 @click.command()
@@ -29,8 +32,18 @@ def catalogue(name: str, purpose: str | None, *, as_json: bool) -> None:
         for row in rows:
             json_line(row)
         return
-    table(
-        ("SERVICE", "OPERATION", "EFFECT", "SEEN THROUGH", "NOTE"),
-        ((row.service, row.operation, row.effect, row.seen_through, row.note) for row in rows),
-    )
-    click.echo(f"\n{len(rows)} rows. Filters to install: byok-watchdog catalogue --for list")
+    _print(rows)
+
+
+def _print(rows: Sequence[Row]) -> None:
+    """Print the rows under what they are seen through, as that is what somebody has to set up."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(str(row.seen_through), []).append(row)
+    for seen_through, group in groups.items():
+        click.secho(seen_through[0].upper() + seen_through[1:], bold=True)
+        for row in group:
+            click.echo(filled(f"{row.operation} ({row.service}): ", row.effect, indent="  "))
+            click.secho(filled("", row.note, indent="      "), fg="bright_black")
+        click.echo()
+    click.echo(f"{count(len(rows), 'row')}. Filters to install: byok-watchdog catalogue --for list")

@@ -1,12 +1,14 @@
 """The command `resolve`: a named person decides that an incident is over; the decision is evidence."""
 
-import getpass
+import sys
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
 
 import click
 
-from workers.cli.context import runtime
-from workers.cli.output import fail, json_line
+from workers import logs
+from workers.cli.context import runtime, who
+from workers.cli.output import count, fail, json_line, safe
 from workers.observing import operator_mark, take_marks
 from workers.processes import send_all
 from workers.working import Work
@@ -24,7 +26,10 @@ def resolve(incident: str, reason: str, by: str | None, *, as_json: bool) -> Non
     """
     from workers.processes import make_intake  # noqa: PLC0415 - brings boto3
 
-    name = by or getpass.getuser()
+    logs.configure(level="warning")  # notices are sent from here; standard output is the command's own
+    if not reason.strip():
+        fail("The reason is empty.", hint="Say with --reason why it is over: it is evidence, and people will read it.")
+    name = who(by)
     now = datetime.now(UTC)
     with runtime() as found:
         with found.store.read() as unit:
@@ -36,10 +41,13 @@ def resolve(incident: str, reason: str, by: str | None, *, as_json: bool) -> Non
             found, {subject: [mark] for subject in stored.subjects}, kind="decided",
             evidence={"incident": incident, "by": name, "reason": reason}, now=now,
         )  # fmt: skip
-        send_all(Work(found, make_intake(found), None), queued)
+        # A console channel writes to standard output, which belongs to the outcome.
+        with redirect_stdout(sys.stderr):
+            send_all(Work(found, make_intake(found), None), queued)
     if as_json:
         json_line({"incident": incident, "resolved_by": name, "reason": reason, "notices": [one.id for one in queued]})
     else:
         click.echo(
-            f"{incident} is resolved by decision of {name}; {len(queued)} notices went out or wait in the outbox."
+            f"{incident} is resolved by decision of {safe(name)}; {count(len(queued), 'notice')} went out or wait in "
+            f"the outbox. See them: byok-watchdog status {incident}"
         )

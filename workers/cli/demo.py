@@ -99,6 +99,9 @@ def _play(folder: Path, *, stay: bool) -> None:
     keeper = threading.Thread(target=supervisor.run, args=(stop,), name="supervisor")
     keeper.start()
     try:
+        _say("waiting until every process has given a sign of life")
+        if not _wait(lambda: len(_kinds(runtime)) >= len(supervisor.children) - 1, stop) and not stop.is_set():
+            fail("The processes did not start in time.", hint=f"Look into {folder / 'logs'}.")
         _tell_story(Stage(runtime, folder / "drop", Corpus(seed=7), time.monotonic(), []), stop)
         if stay and not stop.is_set():
             _stay(folder, stop)
@@ -106,6 +109,12 @@ def _play(folder: Path, *, stay: bool) -> None:
         stop.set()
         keeper.join()
         runtime.store.close()
+
+
+def _kinds(runtime: Runtime) -> set[str]:
+    """The kinds of process that have given a sign of life; the broker gives none."""
+    with runtime.store.read() as unit:
+        return {process.kind for process in unit.processes()}
 
 
 def _settings(folder: Path) -> Settings:

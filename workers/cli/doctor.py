@@ -1,26 +1,30 @@
 """The command `doctor`: check the settings and everything that they name, and say what to do about each fault."""
 
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from watchdog.evidence import verify
+from watchdog.register import Register
 from workers.broker import make_app
-from workers.cli.context import settings
-from workers.cli.output import json_line, safe
+from workers.cli.context import channel_faults, store_file
+from workers.cli.output import count, json_line, safe
 from workers.runtime import Runtime
-from workers.settings import EMBEDDED, Settings, SettingsFaults
+from workers.settings import EMBEDDED, Settings, SettingsFaults, read
 from workers.store import schema_revision
-from workers.store.interface import StoreUnavailable
+from workers.store.interface import NoticeState, StoreUnavailable
 from workers.supervisor import NoBroker, redis_server
 from workers.viewing import STALE, View, view
 
 OK, WARN, BAD = "ok", "warning", "fault"
+_MAILING = frozenset({"smtp", "console"})
+SETTINGS_FIX = "Correct the settings; deploy/byok-watchdog.toml.example shows every one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +41,39 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, one for each finding.")
 def doctor(*, as_json: bool) -> None:
     """Check settings, store, broker, channels, register, feeds and processes. Exit 1 when something is wrong."""
-    bad = False
-    for finding in findings(settings()):
-        bad = bad or finding.state == BAD
+    states = Counter[str]()
+    for finding in findings():
+        states[finding.state] += 1
         if as_json:
             json_line(finding)
             continue
         click.secho(f"{finding.state:8}", fg={OK: "green", WARN: "yellow", BAD: "red"}[finding.state], nl=False)
-        click.echo(f" {finding.what}: {safe(finding.text)}")
+        click.echo(f" {safe(finding.what)}: {safe(finding.text)}")
         if finding.fix:
             click.echo(f"         {safe(finding.fix)}")
-    raise SystemExit(1 if bad else 0)
+    if not as_json:
+        click.echo(f"\n{count(states[BAD], 'fault')}, {count(states[WARN], 'warning')}, {states[OK]} in order.")
+    raise SystemExit(1 if states[BAD] else 0)
 
 
-def findings(found: Settings) -> Iterator[Finding]:
-    """Look at everything, the foundations first."""
+def findings() -> Iterator[Finding]:
+    """Look at everything, the foundations first. With faults in the settings nothing beyond them is looked at."""
+    try:
+        found, faults = read(os.environ)
+    except SettingsFaults as unread:
+        yield from (Finding(fault.place, BAD, fault.text, SETTINGS_FIX) for fault in unread.faults)
+        return
+    faults += channel_faults(found)
+    yield from (Finding(fault.place, BAD, fault.text, SETTINGS_FIX) for fault in faults)
+    if faults:
+        return
     yield Finding("settings", OK, f"{found.source}; home {found.home}")
     yield _broker(found)
-    runtime = Runtime(found)
-    yield from _channels(found, runtime)
+    yield from _channels(found)
     store = _store(found)
     yield store
-    if store.state != BAD:
-        yield from _state(runtime)
+    if store.state == OK:
+        yield from _state(Runtime(found))
 
 
 def _broker(found: Settings) -> Finding:
@@ -70,24 +84,21 @@ def _broker(found: Settings) -> Finding:
             return Finding("broker", BAD, str(fault))
     try:
         with make_app(found).connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=3)
+            connection.ensure_connection(max_retries=0, timeout=3)
     except (OperationalError, RedisError, OSError) as error:
         fix = "Start it, or correct broker.url. Until then every process works records and notices itself."
         return Finding("broker", BAD, f"cannot be reached: {error}", fix)
     return Finding("broker", OK, "answers")
 
 
-def _channels(found: Settings, runtime: Runtime) -> Iterator[Finding]:
-    try:
-        names = ", ".join(f"{name}" for name in runtime.channels)
-    except SettingsFaults as faults:
-        for fault in faults.faults:
-            yield Finding(fault.place, BAD, fault.text, "Correct the settings.")
-        return
-    yield Finding("channels", OK, names)
+def _channels(found: Settings) -> Iterator[Finding]:
+    yield Finding("channels", OK, ", ".join(f"{one.name} ({one.kind})" for one in found.channels))
     if found.customer_mail is None:
         fix = 'Set customer_mail = "NAME" to a channel of kind smtp.'
         yield Finding("customer mail", BAD, "no channel: no customer is ever told", fix)
+    elif (kind := next(one.kind for one in found.channels if one.name == found.customer_mail)) not in _MAILING:
+        text = f"the channel {found.customer_mail} is of kind {kind}, which writes no mails"
+        yield Finding("customer mail", BAD, text, "Name a channel of kind smtp.")
     if not found.operators:
         fix = 'Set operators = ["NAME"] to at least one channel, better two.'
         yield Finding("operators", BAD, "no channel: nobody hears of trouble with the watchdog itself", fix)
@@ -95,22 +106,21 @@ def _channels(found: Settings, runtime: Runtime) -> Iterator[Finding]:
         fix = "Name a second channel of another kind."
         yield Finding("operators", WARN, "only one channel: its own failure cannot be told", fix)
     if all(channel.kind == "console" for channel in found.channels):
-        yield Finding(
-            "channels", WARN, "only the console: nobody is paged", "Add a channel of kind pagerduty or webhook."
-        )
+        fix = "Add a channel of kind pagerduty or webhook, and one of kind smtp for the customers."
+        yield Finding("paging", WARN, "only the console: nobody is paged or mailed", fix)
 
 
 def _store(found: Settings) -> Finding:
-    if found.store_url.startswith("sqlite:///") and not Path(found.store_url.removeprefix("sqlite:///")).exists():
-        return Finding(
-            "store", WARN, "not made yet", "The first `byok-watchdog register import FILE` or `up` makes it."
-        )
+    file = store_file(found)
+    fix = "`byok-watchdog register import FILE` or `byok-watchdog up` makes it."
+    if file is not None and not file.exists():
+        return Finding("store", WARN, f"not made yet: {file}", fix)
     try:
         revision = schema_revision(found.store_url)
     except StoreUnavailable as fault:
         return Finding("store", BAD, str(fault), fault.hint())
     if revision is None:
-        return Finding("store", WARN, "empty", "The first `byok-watchdog register import FILE` or `up` prepares it.")
+        return Finding("store", WARN, "empty", fix)
     return Finding("store", OK, f"answers, schema {revision}")
 
 
@@ -118,43 +128,52 @@ def _state(runtime: Runtime) -> Iterator[Finding]:
     try:
         with runtime.store.read() as unit:
             held, flaw = verify(unit.evidence())
+            register = runtime.registry.current(unit)
         seen = view(runtime, now=datetime.now(UTC))
     except StoreUnavailable as fault:
         yield Finding("store", BAD, str(fault), fault.hint())
         return
+    finally:
+        runtime.store.close()
     if flaw is None:
-        yield Finding("evidence", OK, f"{held} entries hold")
+        yield Finding("evidence", OK, f"{count(held, 'entry', 'entries')}, each sealing the one before it")
     else:
-        yield Finding("evidence", BAD, flaw.text, "Compare the store with a backup.")
-    for look in (_register, _feeds, _processes, _outbox):
+        yield Finding("evidence", BAD, flaw.text, "Keep the store as it is, and compare it with a backup.")
+    yield from _register(register, runtime.settings)
+    for look in (_feeds, _processes, _waiting):
         yield from look(seen, runtime.settings)
-    runtime.store.close()
 
 
-def _register(seen: View, found: Settings) -> Iterator[Finding]:
-    if not seen.revision:
+def _register(register: Register, found: Settings) -> Iterator[Finding]:
+    if not register.revision:
         yield Finding("register", BAD, "none imported: nothing is watched", "`byok-watchdog register import FILE`")
         return
-    yield Finding("register", OK, f"revision {seen.revision}, {len(seen.subjects)} keys")
-    if not found.routes:
-        yield Finding("routes", BAD, "none: no on-call is paged", 'Add [routes.default] channels = ["NAME"].')
+    yield Finding("register", OK, f"revision {register.revision}, {count(len(register.keys), 'key')}")
+    for instance in {key.instance.id: key.instance for key in register.keys.values()}.values():
+        if instance.on_call not in found.routes:
+            used = "the route default" if "default" in found.routes else "the operators' channels"
+            fix = f"Add [routes.{instance.on_call}] to the settings, or name another route in the register."
+            text = f"its route {instance.on_call} does not exist: {used} will be used"
+            yield Finding(f"instance {instance.id}", WARN, text, fix)
 
 
 def _feeds(seen: View, found: Settings) -> Iterator[Finding]:
     known = {feed.feed: feed for feed in seen.feeds}
     for feed in found.feeds:
         one = known.get(feed.name)
-        if one is None or one.asked_at is None:
-            yield Finding(
-                f"feed {feed.name}", WARN, "has never asked its source", "Run `byok-watchdog consume` or `up`."
-            )
-        elif one.error:
-            yield Finding(f"feed {feed.name}", BAD, one.error)
+        start = f"Run `byok-watchdog consume {feed.name}` or `up`."
+        if one is not None and one.error:
+            yield Finding(f"feed {feed.name}", BAD, one.error, "Mend that; it is tried again all the time.")
+        elif one is None or one.asked_at is None:
+            yield Finding(f"feed {feed.name}", WARN, "has never asked its source", start)
+        elif seen.at - one.asked_at >= STALE:
+            text = f"last asked {one.asked_at:%Y-%m-%d %H:%M:%S} UTC: nobody listens to it now"
+            yield Finding(f"feed {feed.name}", BAD, text, start)
         else:
             yield Finding(f"feed {feed.name}", OK, f"asked {one.asked_at:%Y-%m-%d %H:%M:%S} UTC")
     if seen.quarantined:
-        fix = "`byok-watchdog status --quarantine`"
-        yield Finding("quarantine", BAD, f"{seen.quarantined} pieces could not be read", fix)
+        fix = "Look at them: `byok-watchdog status --quarantine`"
+        yield Finding("quarantine", WARN, f"{count(seen.quarantined, 'piece')} could not be read", fix)
 
 
 _NEEDED: tuple[tuple[str, Callable[[str], bool]], ...] = (
@@ -175,16 +194,19 @@ def _processes(seen: View, found: Settings) -> Iterator[Finding]:
             yield Finding(name, BAD, "none alive", "Start it, or run `byok-watchdog up`.")
     for one in alive:
         if one.degraded:
-            yield Finding(one.kind, BAD, one.degraded)
+            yield Finding(one.kind, BAD, one.degraded, "Mend that; the process takes note of it by itself.")
 
 
-def _outbox(seen: View, found: Settings) -> Iterator[Finding]:
+def _waiting(seen: View, found: Settings) -> Iterator[Finding]:
     del found
-    failed = seen.outbox.get("failed", 0)
-    if failed:
-        fix = "See which with `byok-watchdog status`, and reach the people in another way."
-        yield Finding("outbox", BAD, f"{failed} notices failed for good", fix)
-    else:
-        yield Finding(
-            "outbox", OK, ", ".join(f"{name} {count}" for name, count in seen.outbox.items() if count) or "empty"
-        )
+    waits = sum(seen.inbox.values())
+    yield Finding("inbox", OK, f"{count(waits, 'row')} to be worked" if waits else "empty")
+    failed = [
+        one for notices in seen.notices.values() for one in notices if one.state is NoticeState.FAILED
+    ]  # of open incidents: with the others nobody can do anything any more
+    for one in failed:
+        whom = one.notice.recipient.email if one.notice.recipient else "the on-call"
+        fix = f"Reach {whom} in another way; what to say: `byok-watchdog status {one.notice.incident}`"
+        yield Finding(f"notice {one.notice.id}", BAD, f"failed for good: {one.error}", fix)
+    states = ", ".join(f"{name} {number}" for name, number in seen.outbox.items() if number)
+    yield Finding("outbox", OK, states or "empty")

@@ -4,7 +4,7 @@ import click
 
 from watchdog.evidence import verify as verify_chain
 from workers.cli.context import runtime
-from workers.cli.output import fail, json_line
+from workers.cli.output import count, fail, json_line
 
 
 @click.group()
@@ -22,8 +22,9 @@ def verify(*, as_json: bool) -> None:
         json_line({"entries": held, "holds": flaw is None, "first_flaw": flaw})
     if flaw is not None:
         fail(
-            f"The evidence does not hold: {flaw.text}. {held} entries before it hold.",
+            f"The evidence does not hold: {flaw.text}. {count(held, 'entry', 'entries')} before it hold.",
             hint="Keep the store as it is and compare it with a backup: entries from this one on prove nothing.",
         )
     if not as_json:
-        click.echo(f"The evidence holds: {held} entries, each sealing the one before it.")
+        entries = count(held, "entry", "entries")
+        click.echo(f"The evidence holds: {entries}, each sealing the one before it.")

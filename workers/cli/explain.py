@@ -1,5 +1,6 @@
 """The command `explain`: what do these records mean, for which key, and why. Needs no store, broker or network."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from watchdog.cloud import Cloud, Unpacked
 from watchdog.register import Register
 from watchdog.signals import Signal
 from watchdog.words import Effect
-from workers.cli.output import fail, json_line, moment, safe
+from workers.cli.output import count, fail, json_line, moment, safe
 from workers.feeds.folder import read_paths
 from workers.feeds.pieces import Piece
 from workers.register_file import RegisterFaults, load
@@ -23,28 +24,47 @@ from workers.register_file import RegisterFaults, load
     help="The register file (YAML or JSON) that the records are read against.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, one for each signal.")
+@click.option("--all", "every", is_flag=True, help="Print records without effect too; else they are only counted.")
 @click.option("--cloud", default="aws", type=click.Choice(clouds.CLOUDS), help="Whose records these are.")
 @click.argument("paths", nargs=-1, required=True)
-def explain(register_path: str, *, as_json: bool, cloud: str, paths: tuple[str, ...]) -> None:
+def explain(register_path: str, *, as_json: bool, every: bool, cloud: str, paths: tuple[str, ...]) -> None:
     """Tell what records mean: for which key, with what effect, and why.
 
     PATHS are files and folders (read recursively), or - for standard input: single records, EventBridge events, SQS
-    and SNS bodies, LookupEvents answers, CloudTrail files, JSON lines, plain or gz.
+    and SNS bodies, LookupEvents answers, CloudTrail files, JSON lines, plain or gz. With --json every record is
+    printed.
     """
-    try:
-        register = Register(load(Path(register_path)))
-    except RegisterFaults as faults:
-        fail(f"The register {register_path} has faults:\n{faults}", hint="Mend them; `byok-watchdog register check`.")
+    register = _register(register_path)
     missing = [path for path in paths if path != "-" and not Path(path).exists()]
     if missing:
         fail(f"No such file or folder: {', '.join(missing)}", hint="Name files, folders, or - for standard input.")
     half = clouds.cloud(cloud)
+    quiet = Counter[str]()
     for piece in read_paths(paths):
         for row in rows(piece, half, register):
             if as_json:
                 json_line(row)
+            elif row["effect"] == Effect.NO_EFFECT and not (every or "fetch" in row):
+                quiet[row["reason"]] += 1
             else:
                 _print(row)
+    if quiet:
+        click.echo(f"{count(quiet.total(), 'record')} without effect on a registered key (list them with --all):")
+        for reason, number in quiet.most_common():
+            click.echo(f"    {number:6}  {safe(reason)}")
+
+
+def _register(path: str) -> Register:
+    """Read the register. Gaps that do not change what records mean (a missing contact, say) are told, and borne."""
+    hint = f"Mend them; `byok-watchdog register check {path}` lists them too."
+    try:
+        return Register(load(Path(path)))
+    except RegisterFaults as faults:
+        if faults.document is None:
+            fail(f"The register {path} has faults:\n{faults}", hint=hint)
+        found = count(len(faults.faults), "fault")
+        click.secho(f"The register {path} has {found}: it could not be imported. {hint}", fg="yellow", err=True)
+        return Register(faults.document)
 
 
 def rows(piece: Piece, cloud: Cloud, register: Register) -> Iterator[dict[str, Any]]:
@@ -56,7 +76,7 @@ def rows(piece: Piece, cloud: Cloud, register: Register) -> Iterator[dict[str, A
 
 
 def _unsorted(piece: Piece, cloud: Cloud, register: Register) -> Iterator[dict[str, Any]]:
-    unpacked: Unpacked = cloud.unpack(piece.body, first=piece.first, detail=True)
+    unpacked: Unpacked = cloud.unpack(piece.body, first=piece.first, detail=True, register=register)
     for entry in unpacked.entries:
         for signal in cloud.meaning(entry.raw, register):
             yield _row(piece.name, entry.number, signal)

@@ -1,7 +1,8 @@
 """Output of the commands: JSON lines for machines, readable text for people, and faults that say what to do."""
 
-import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -10,7 +11,10 @@ import click
 import msgspec
 
 _ENCODER = msgspec.json.Encoder(order=None)
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+MARK = "\N{REPLACEMENT CHARACTER}"
+"""Stands where a character was that is not shown."""
 
 
 def json_line(value: object) -> None:
@@ -21,13 +25,25 @@ def json_line(value: object) -> None:
 
 
 def safe(text: object) -> str:
-    """Return text for a terminal: control and direction characters, which outsiders can choose, made harmless."""
-    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", str(text))
+    """Return text in one line for a terminal: what outsiders may choose can neither steer it nor forge a line."""
+    return "".join(_shown(character) for character in str(text))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    # Other spaces become plain ones; control, direction, invisible and broken characters leave a visible mark.
+    return " " if character.isspace() and character not in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029" else MARK
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Print a number of things: "1 key", "2 keys"."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def fail(text: str, *, hint: str = "", code: int = 1) -> NoReturn:
-    """End the command with a sentence that says what is wrong, and one that says what to do."""
-    click.secho(safe(text), fg="red", err=True)
+    """End the command with a sentence that says what is wrong (its lines stay lines), and one that says what to do."""
+    click.secho("\n".join(safe(line) for line in text.split("\n")), fg="red", err=True)
     if hint:
         click.echo(safe(hint), err=True)
     raise SystemExit(code)
@@ -46,6 +62,12 @@ def short(value: datetime | None) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M") if value else "-"
 
 
+def countdown(until: datetime, now: datetime) -> str:
+    """Print how far away a moment is: "in 13 d 22 h", "passed"."""
+    left = remaining(until, now)
+    return left if left == "passed" else f"in {left}"
+
+
 def remaining(until: datetime, now: datetime) -> str:
     """Print what is left until a moment: "13 d 22 h", "3 h 05 min", "passed"."""
     seconds = int((until - now).total_seconds())
@@ -58,6 +80,16 @@ def remaining(until: datetime, now: datetime) -> str:
     if hours:
         return f"{hours} h {rest // 60:02} min"
     return f"{rest // 60} min {rest % 60:02} s"
+
+
+def filled(head: str, text: str, *, indent: str = "") -> str:
+    """Return text for a terminal, its lines as long as fits and a person likes to read, the later ones indented."""
+    width = max(60, min(shutil.get_terminal_size((110, 24)).columns, 110))
+    following = indent if not head.strip() else " " * min(len(indent + head), 23)
+    return textwrap.fill(
+        safe(head + text), width, initial_indent=indent, subsequent_indent=following or indent,
+        break_long_words=False, break_on_hyphens=False, drop_whitespace=True,
+    )  # fmt: skip
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

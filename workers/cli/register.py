@@ -1,6 +1,5 @@
 """The command `register`: check, import and show the exception register."""
 
-import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import click
 import msgspec
 
 from watchdog.register import Document, Register, registered_keys
-from workers.cli.output import fail, json_line, table
+from workers.cli.output import count, fail, json_line, safe, table
 
 
 @click.group()
@@ -22,11 +21,11 @@ def register() -> None:
 def check(file: str, *, as_json: bool) -> None:
     """Report every fault of a register file with its place; change nothing."""
     document = _load(file, as_json=as_json)
-    count = len(list(registered_keys(document)))
+    customers, keys = len(document.customers), len(list(registered_keys(document)))
     if as_json:
-        json_line({"file": file, "faults": 0, "customers": len(document.customers), "keys": count})
+        json_line({"file": file, "faults": 0, "customers": customers, "keys": keys})
     else:
-        click.echo(f"{file}: no fault; {len(document.customers)} customers, {count} keys.")
+        click.echo(f"{file}: no fault; {count(customers, 'customer')}, {count(keys, 'key')}.")
 
 
 @register.command(name="import")
@@ -36,13 +35,12 @@ def check(file: str, *, as_json: bool) -> None:
 def import_(file: str, by: str | None, *, as_json: bool) -> None:
     """Make a register file the one that counts. With any fault in it nothing is changed."""
     document = _load(file, as_json=as_json)
-    from workers.cli.context import runtime  # noqa: PLC0415 - opens the store: only after the file is known to be sound
+    from workers.cli.context import runtime, who  # noqa: PLC0415 - opens the store: only after the file is known to be sound
     from workers.registering import import_document  # noqa: PLC0415 - same
 
-    with runtime() as found:
-        outcome = import_document(
-            found, document, by=by or getpass.getuser(), source=Path(file).name, now=datetime.now(UTC)
-        )
+    name = who(by)
+    with runtime(prepare=True) as found:
+        outcome = import_document(found, document, by=name, source=Path(file).name, now=datetime.now(UTC))
     if as_json:
         json_line(outcome)
         return
@@ -50,13 +48,17 @@ def import_(file: str, by: str | None, *, as_json: bool) -> None:
         click.echo(f"{file}: the same as revision {outcome.revision}, which counts already; nothing was changed.")
         return
     click.echo(
-        f"{file}: imported as revision {outcome.revision}; {outcome.keys} keys of {outcome.customers} customers."
+        f"{file}: imported as revision {outcome.revision}; {count(outcome.keys, 'key')} of "
+        f"{count(outcome.customers, 'customer')}."
     )
     for word, names in (("new", outcome.added), ("gone", outcome.removed), ("changed", outcome.altered)):
         for name in names:
             click.echo(f"  {word:8} {name}")
     if outcome.removed:
-        click.echo("Keys that are gone are no longer watched. Open incidents about them stay open.")
+        click.echo(
+            "Keys that are gone are no longer watched. An open incident about one stays open until somebody ends it: "
+            "byok-watchdog resolve"
+        )
 
 
 @register.command()
@@ -103,9 +105,10 @@ def schema() -> None:
 
 def _load(file: str, *, as_json: bool) -> Document:
     from workers.register_file import RegisterFaults, load  # noqa: PLC0415 - `show` needs no YAML
+    from workers.runtime import impact_table  # noqa: PLC0415 - same
 
     try:
-        return load(Path(file))
+        return load(Path(file), stores=impact_table().topologies())
     except RegisterFaults as faults:
         for fault in faults.faults:
             if as_json:
@@ -113,10 +116,11 @@ def _load(file: str, *, as_json: bool) -> Document:
                     {"file": file, "line": fault.line, "place": fault.place, "fault": fault.text, "fix": fault.fix}
                 )
             else:
-                click.echo(f"{file}:{fault.line or '?'}: {fault.place}: {fault.text}", err=True)
+                place = fault.place or "the whole file"
+                click.echo(f"{safe(file)}:{fault.line or '?'}: {safe(place)}: {safe(fault.text)}", err=True)
                 if fault.fix:
-                    click.echo(f"    {fault.fix}", err=True)
+                    click.echo(f"    {safe(fault.fix)}", err=True)
         fail(
-            f"{file}: {len(faults.faults)} fault{'s' * (len(faults.faults) > 1)}; nothing was changed.",
+            f"{file}: {count(len(faults.faults), 'fault')}; nothing was changed.",
             hint="Mend them and try again; `byok-watchdog register schema` prints the schema.",
         )

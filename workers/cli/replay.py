@@ -3,16 +3,18 @@
 import hashlib
 import os
 import sys
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from watchdog import clouds
 from workers import logs
 from workers.cli.context import runtime
-from workers.cli.output import fail, json_line
+from workers.cli.output import count, fail, json_line
 from workers.feeds.folder import read_paths
 from workers.feeds.interface import Received
 from workers.feeds.pieces import Piece
@@ -37,7 +39,8 @@ def replay(feed: str, cloud: str, *, as_json: bool, paths: tuple[str, ...]) -> N
     if missing:
         fail(f"No such file or folder: {', '.join(missing)}", hint="Name files, folders, or - for standard input.")
     total = Taken()
-    with runtime() as found:
+    # A console channel writes to standard output, which belongs to the outcome.
+    with redirect_stdout(sys.stderr), runtime(prepare=True) as found:
         work = make_work(found).by_itself()
         files = _count(paths)
         with _progress(quiet=as_json) as bar:
@@ -58,14 +61,22 @@ def replay(feed: str, cloud: str, *, as_json: bool, paths: tuple[str, ...]) -> N
                 bar.advance(task)
         work.drain(before=utc_now())
     counts = total.counts
-    if as_json:
-        json_line({"feed": feed, "received": counts.received, "kept": counts.kept, "dropped": counts.dropped,
-                   "unreadable": counts.broken})  # fmt: skip
-        return
     known = counts.received - counts.kept - counts.dropped - counts.broken
+    if as_json:
+        json_line(
+            {
+                "feed": feed,
+                "received": counts.received,
+                "kept": counts.kept,
+                "known": known,
+                "dropped": counts.dropped,
+                "unreadable": counts.broken,
+            }
+        )
+        return
     click.echo(
-        f"{counts.received} records: {counts.kept} worked, {known} known already, {counts.dropped} without meaning "
-        f"for the register, {counts.broken} unreadable (in quarantine). See `byok-watchdog status`."
+        f"{count(counts.received, 'record')}: {counts.kept} worked, {known} known already, {counts.dropped} without "
+        f"meaning for the register, {counts.broken} unreadable (in quarantine). See: byok-watchdog status"
     )
 
 
@@ -83,4 +94,5 @@ def _count(paths: tuple[str, ...]) -> int:
 
 def _progress(*, quiet: bool) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, disable=quiet or not sys.stderr.isatty(), transient=True)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True)

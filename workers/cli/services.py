@@ -3,6 +3,7 @@
 import threading
 
 import click
+from celery.signals import worker_ready, worker_shutting_down
 
 from workers import logs, processes
 from workers.broker import BULK, QUEUES
@@ -18,7 +19,7 @@ from workers.tasks import make_worker_app
 @click.argument("feeds", nargs=-1)
 def consume(feeds: tuple[str, ...]) -> None:
     """Receive audit records from FEEDS (default: every configured feed) until stopped."""
-    found = settings()
+    found = settings(with_channels=True)
     chosen = [_feed(found, name) for name in feeds] or list(found.feeds)
     runtime, stop = _begin(found)
     if not processes.wait_for_store(runtime, lambda: prepare_store(found), stop):
@@ -37,7 +38,7 @@ def _feed(found: Settings, name: str) -> FeedSettings:
     try:
         return found.feed(name)
     except SettingsFaults as faults:
-        raise click.ClickException(str(faults)) from faults
+        fail(str(faults), hint="Name a feed of the settings, or none to run them all.")
 
 
 @click.command()
@@ -48,7 +49,7 @@ def _feed(found: Settings, name: str) -> FeedSettings:
 @click.option("--concurrency", type=click.IntRange(1, 256), default=None, help="Processes of this worker.")
 def worker(queues: str, concurrency: int | None) -> None:
     """Work on what was received, and send the notices, until stopped."""
-    found = settings()
+    found = settings(with_channels=True)
     unknown = [name for name in queues.split(",") if name not in QUEUES]
     if unknown:
         raise click.BadParameter(f"unknown queues {', '.join(unknown)}; there are: {', '.join(QUEUES)}")
@@ -57,9 +58,20 @@ def worker(queues: str, concurrency: int | None) -> None:
         return
     presence = processes.Presence(Runtime(found), f"worker {queues}")
     beating = threading.Thread(target=_keep_beating, args=(presence, stop), daemon=True, name="beat")
-    beating.start()
+
+    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]  # celery ships no types
+    def begin_to_beat(**_: object) -> None:
+        """Only a worker that takes tasks is alive."""
+        beating.start()
+
+    @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]  # celery ships no types
+    def leave(**_: object) -> None:
+        """Celery itself would wait for a task for as long as it takes."""
+        processes.leave_in_time()
+
     app = make_worker_app(found)
     arguments = [
+        "--quiet",
         "worker", "--loglevel=WARNING", f"--concurrency={concurrency or found.concurrency}", f"--queues={queues}",
         "--without-gossip", "--without-mingle", "--without-heartbeat", f"--hostname={runtime.name}-{queues}@%h",
     ]  # fmt: skip
@@ -81,7 +93,7 @@ def _keep_beating(presence: processes.Presence, stop: threading.Event) -> None:
 @click.command()
 def scheduler() -> None:
     """Start what is due: sweeps, deadlines that come near, signs of life. Any number may run."""
-    found = settings()
+    found = settings(with_channels=True)
     runtime, stop = _begin(found)
     if not processes.wait_for_store(runtime, lambda: prepare_store(found), stop):
         return
@@ -92,9 +104,4 @@ def scheduler() -> None:
 
 def _begin(found: Settings) -> tuple[Runtime, threading.Event]:
     logs.configure()
-    runtime = Runtime(found)
-    try:
-        _ = runtime.channels  # every fault of a channel comes now, not with the first page
-    except SettingsFaults as faults:
-        fail(f"The settings have faults:\n{faults}", hint="See deploy/byok-watchdog.toml.example for every setting.")
-    return runtime, processes.stop_on_signals()
+    return Runtime(found), processes.stop_on_signals(in_time=True)

@@ -1,16 +1,22 @@
 """The command `status`: the verdict of every key, the open incidents with their countdown, and the watchdog itself."""
 
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
+import msgspec
 
+from watchdog.assessment import Assessment
 from watchdog.incidents import Incident
-from watchdog.notices import Deadline
-from watchdog.words import Verdict
+from watchdog.notices import ConsumerImpact, Deadline, Facts
+from watchdog.words import Stage, Verdict
 from workers.cli.context import runtime
-from workers.cli.output import fail, json_line, moment, remaining, safe, short, table
+from workers.cli.output import count, countdown, fail, filled, json_line, moment, remaining, safe, short, table
 from workers.runtime import Runtime
+from workers.store.interface import NoticeState, StoredNotice
 from workers.viewing import STALE, SubjectView, View, view
 
 _COLOURS = {
@@ -28,12 +34,14 @@ _COLOURS = {
 
 @click.command()
 @click.argument("what", required=False)
+@click.option("--all", "every", is_flag=True, help="List the healthy keys too.")
 @click.option("--quarantine", is_flag=True, help="List what could not be read.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-def status(what: str | None, *, quarantine: bool, as_json: bool) -> None:
+def status(what: str | None, *, every: bool, quarantine: bool, as_json: bool) -> None:
     """Show everything, or one incident (KW-...) or key (its ARN) in full.
 
     Exit status: 0 nothing is wrong, 3 something is wrong or cannot be told.
+    An incident that is closed counts as nothing wrong.
     """
     with runtime() as found:
         if quarantine:
@@ -41,16 +49,15 @@ def status(what: str | None, *, quarantine: bool, as_json: bool) -> None:
             return
         seen = view(found, now=datetime.now(UTC))
         if what is not None:
-            _one(found, seen, what, as_json=as_json)
-            return
+            raise SystemExit(0 if _one(found, seen, what, as_json=as_json) else 3)
     if as_json:
         for subject in seen.subjects:
             json_line(subject_row(subject, seen))
         for incident in seen.incidents:
-            json_line(incident_row(incident, seen))
+            json_line(incident_row(incident, seen.notices.get(incident.id, ())))
         json_line(system_row(seen))
     else:
-        show(seen)
+        show(seen, every=every)
     if seen.worst is not Verdict.HEALTHY:
         raise SystemExit(3)
 
@@ -96,8 +103,8 @@ def deadline_row(deadline: Deadline | None, now: datetime) -> dict[str, Any] | N
     }
 
 
-def incident_row(incident: Incident, seen: View) -> dict[str, Any]:
-    """Return one open incident as plain JSON."""
+def incident_row(incident: Incident, notices: Sequence[StoredNotice]) -> dict[str, Any]:
+    """Return one incident as plain JSON."""
     return {
         "type": "incident",
         "incident": incident.id,
@@ -106,6 +113,8 @@ def incident_row(incident: Incident, seen: View) -> dict[str, Any]:
         "severity": incident.severity,
         "fault": incident.fault,
         "opened_at": moment(incident.opened_at),
+        "resolved_at": moment(incident.resolved_at),
+        "resolved_by": incident.resolved_by,
         "keys": incident.subjects,
         "turns": incident.turns,
         "notices": [
@@ -119,7 +128,7 @@ def incident_row(incident: Incident, seen: View) -> dict[str, Any]:
                 "accepted_at": moment(one.accepted_at),
                 "error": one.error,
             }
-            for one in seen.notices.get(incident.id, ())
+            for one in notices
         ],
     }
 
@@ -142,45 +151,112 @@ def system_row(seen: View) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def show(seen: View) -> None:
-    """Print everything for a person: the worst first."""
-    order = list(Verdict)
-    bad = [one for one in seen.subjects if one.assessment.verdict is not Verdict.HEALTHY]
+# ------------------------------------------------------------------------------------------------------ for a person
+
+
+def show(seen: View, *, every: bool = False) -> None:
+    """Print everything for a person, the worst first; what is fine, and what is merely quiet, in one line each.
+
+    Keys that are proven healthy are only counted, unless `every` key is asked for.
+    """
+    verdicts = Counter(one.assessment.verdict for one in seen.subjects)
+    counted = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in reversed(Verdict) if verdicts[verdict])
+    register = f"register revision {seen.revision}" if seen.revision else "no register imported: nothing is watched"
     click.secho(
-        f"{short(seen.at)} UTC: {len(seen.subjects)} keys watched, {len(bad)} not proven healthy, "
-        f"{len(seen.incidents)} open incidents. Register revision {seen.revision or 'none: nothing is watched'}.",
+        f"{short(seen.at)} UTC  {count(len(seen.subjects), 'key')} watched{f': {counted}' if counted else ''}; "
+        f"{count(len(seen.incidents), 'open incident')}; {register}",
         bold=True,
     )
-    if seen.subjects:
+    ordered = sorted(seen.subjects, key=lambda one: _urgency(one, seen.at))
+    for one in (one for one in ordered if not _is_quiet(one)):
         click.echo()
-        rows = sorted(
-            seen.subjects,
-            key=lambda one: (-order.index(one.assessment.verdict), _headline_at(one, seen.at), one.subject),
-        )
-        for one in rows:
-            _show_subject(one, seen)
+        _show_subject(one, seen)
+    quiet = [one for one in ordered if _is_quiet(one) and (every or one.assessment.verdict is not Verdict.HEALTHY)]
+    if quiet:
+        click.echo()
+    for one in quiet:
+        _head(one, one.subject)
+    if any(one.assessment.verdict is Verdict.BLIND for one in quiet):
+        click.echo("             blind: nothing is known to be wrong, and nothing proves the key usable now")
+    if len(quiet) < sum(1 for one in ordered if _is_quiet(one)):
+        click.echo(f"{count(verdicts[Verdict.HEALTHY], 'healthy key')} not listed: byok-watchdog status --all")
     for incident in seen.incidents:
         click.echo()
-        _show_incident(incident, seen)
+        _show_incident(incident, seen.notices.get(incident.id, ()))
     click.echo()
     _show_system(seen)
 
 
-def _headline_at(one: SubjectView, now: datetime) -> datetime:
-    headline = one.assessment.headline
-    return headline.at if headline and headline.at else now.replace(year=9999)
+def _is_quiet(one: SubjectView) -> bool:
+    return not one.assessment.judgement.conditions and one.incident is None and not one.probed_at
 
 
-def _show_subject(one: SubjectView, seen: View) -> None:
+def _urgency(one: SubjectView, now: datetime) -> tuple[int, bool, datetime, str]:
     found = one.assessment
-    click.secho(f"{found.verdict:12}", fg=_COLOURS[found.verdict], bold=True, nl=False)
-    click.echo(f" {safe(one.customer or '-')} / {safe(one.name)}  {safe(one.subject)}")
-    click.echo(f"             {safe(found.why)}")
-    for label, deadline in (("headline", found.headline), ("then", found.second), ("next impact", found.next_impact)):
+    headline = found.headline.at if found.headline and found.headline.at else now.replace(year=9999)
+    worst_first = -list(Verdict).index(found.verdict)
+    return worst_first, found.stage is not Stage.IRREVERSIBLE_SOON, headline, one.subject
+
+
+def _head(one: SubjectView, more: str = "") -> None:
+    verdict = one.assessment.verdict
+    click.secho(f"{verdict.upper():12}", fg=_COLOURS[verdict], bold=True, nl=False)
+    click.secho(f" {safe(one.customer or '-')} / {safe(one.name)}", bold=True, nl=False)
+    click.echo(f"  {safe(more)}" if more else "")
+
+
+def _show_subject(one: SubjectView, seen: View, *, whole: bool = False) -> None:
+    """Print a key; the `whole` of it with what must not be done now, what brings it back, and its stores."""
+    found = one.assessment
+    _head(one)
+    _row("key", one.subject, wrap=False)
+    _row("why", found.why)
+    for label, deadline in (("deadline", found.headline), ("then", found.second), ("next", found.next_impact)):
         if deadline is not None:
-            click.echo(f"             {label}: {safe(words(deadline, seen.at))}")
+            _row(label, words(_of_store(deadline, found.consumers), seen.at))
     if one.probed_at:
-        click.echo(f"             checked {short(one.probed_at)} UTC: {safe(one.probe_words)}")
+        _row("checked", f"{short(one.probed_at)} UTC: {one.probe_words}")
+    if one.incident and not whole:
+        _row("incident", f"{one.incident}; in full: byok-watchdog status {one.incident}")
+    if whole:
+        _show_rest(found, seen)
+
+
+def _show_rest(found: Assessment, seen: View) -> None:
+    for number, hold in enumerate(found.holds):
+        _row("" if number else "holds", f"- {hold}")
+    for number, step in enumerate(found.steps, start=1):
+        _row(f"step {number}", f"({step.owner}) {step.text}")
+        if step.command:
+            _row("", step.command, wrap=False)
+        if step.note:
+            _row("", f"note: {step.note}")
+    for consumer in found.consumers:
+        _row("store", f"{consumer.name} ({consumer.store})")
+        for deadline in filter(None, (consumer.impact, consumer.terminal)):
+            _row("", words(_without_store(deadline, consumer), seen.at))
+
+
+def _row(label: str, text: str, *, wrap: bool = True) -> None:
+    """Print one row of a key. A command is not wrapped, so that it can be copied."""
+    head = f"             {label:9} "
+    if not wrap:
+        click.echo(head + safe(text))
+        return
+    click.echo(filled(head, text))
+
+
+def _of_store(deadline: Deadline, consumers: Sequence[ConsumerImpact]) -> Deadline:
+    """Return a deadline that names the store that it is about as people know it."""
+    found = next((one for one in consumers if one.id == deadline.consumer), None)
+    if found is None:
+        return deadline
+    plain = _without_store(deadline, found)
+    return replace(plain, words=f"{found.name}: {plain.words}")
+
+
+def _without_store(deadline: Deadline, consumer: ConsumerImpact) -> Deadline:
+    return replace(deadline, words=deadline.words.removeprefix(f"{consumer.store}: "))
 
 
 def words(deadline: Deadline, now: datetime) -> str:
@@ -189,62 +265,97 @@ def words(deadline: Deadline, now: datetime) -> str:
         return f"{deadline.words} [{deadline.source}]"
     bound = {"at_least": "not before ", "about": "about ", "at_most": "by "}.get(deadline.bound, "")
     late = " at the latest" if deadline.bound == "at_most" else ""
-    when = f"{bound}{short(deadline.at)} UTC{late} (in {remaining(deadline.at, now)})"
+    when = f"{bound}{short(deadline.at)} UTC{late} ({countdown(deadline.at, now)})"
     return f"{when}: {deadline.words} [{deadline.source}]"
 
 
-def _show_incident(incident: Incident, seen: View) -> None:
+def _show_incident(incident: Incident, notices: Sequence[StoredNotice]) -> None:
     click.secho(f"{incident.id}  {incident.stage}  {safe(incident.customer or 'vendor')}", bold=True, nl=False)
     click.echo(f"  severity {incident.severity}, fault {incident.fault}, opened {short(incident.opened_at)} UTC")
     for turn in incident.turns:
         click.echo(f"    {short(turn.at)}  {turn.stage}: {turn.why}")
-    for one in seen.notices.get(incident.id, ()):
-        whom = one.notice.recipient.email if one.notice.recipient else "on-call"
+    if incident.resolved_at:
+        click.echo(f"    closed by {safe(incident.resolved_by or 'a check that passed')}")
+    for one in notices:
+        whom = one.notice.recipient.email if one.notice.recipient else one.notice.reader.replace("_", "-")
         when = f" {short(one.accepted_at)} UTC" if one.accepted_at else ""
         error = f" ({one.error})" if one.error else ""
-        click.echo(f"    {one.notice.kind} to {safe(whom)} by {one.notice.channel}: {one.state}{when}{safe(error)}")
+        stage = one.notice.facts.stage if isinstance(one.notice.facts, Facts) else ""
+        what = f"{one.notice.kind} ({stage}) to {safe(whom)} over {safe(one.notice.channel)}"
+        line = f"    {what}: {one.state}{when}{safe(error)}"
+        click.secho(line, fg="red" if one.state is NoticeState.FAILED else None)
 
 
 def _show_system(seen: View) -> None:
+    """Print whether the watchdog itself works: what does not is in colour, and says what to do."""
+    known = {feed.feed: feed for feed in seen.feeds}
     for feed in seen.feeds:
-        click.echo(
-            f"feed {safe(feed.feed)}: asked {short(feed.asked_at)}, last record {short(feed.record_at)} UTC, "
-            f"{feed.received} received, {feed.kept} kept, {feed.dropped} dropped, {feed.broken} unreadable"
+        stale = feed.feed in seen.configured and (feed.asked_at is None or seen.at - feed.asked_at >= STALE)
+        line = (
+            f"feed {safe(feed.feed)}: asked {_at(feed.asked_at)}, last record {_at(feed.record_at)}; "
+            f"{count(feed.received, 'record')}: {feed.kept} kept, {feed.dropped} dropped, {feed.broken} unreadable"
         )
+        click.secho(line + (" - nobody asks it now" if stale else ""), fg="yellow" if stale else None)
         if feed.error:
             click.secho(f"  {safe(feed.error)}", fg="red")
-    if not seen.feeds:
-        click.secho("no feed has ever asked its source: nothing can be seen", fg="yellow")
+    for name in seen.configured:
+        if name not in known:
+            click.secho(f"feed {safe(name)}: never asked, so nothing of it is seen", fg="yellow")
     alive = [one for one in seen.processes if seen.at - one.seen_at < STALE]
-    gone = len(seen.processes) - len(alive)
-    click.echo(
-        f"processes alive: {', '.join(sorted(one.kind for one in alive)) or 'none'}"
-        + (f"; {gone} gone" if gone else "")
+    kinds = sorted({one.kind for one in alive})
+    click.secho(
+        f"processes: {', '.join(kinds)}" if kinds else "processes: none alive, nobody watches: byok-watchdog doctor",
+        fg=None if kinds else "red",
     )
+    for kind, seen_at in sorted(_missing(seen).items()):
+        click.secho(f"  {kind}: no sign of life since {short(seen_at)} UTC", fg="red")
     for one in alive:
         if one.degraded:
             click.secho(f"  {one.kind} is degraded: {safe(one.degraded)}", fg="yellow")
-    click.echo(f"inbox {_counts(seen.inbox)}; outbox {_counts(seen.outbox)}; quarantined {seen.quarantined}")
+    click.echo(f"inbox: {_counts(seen.inbox)}")
+    failed = seen.outbox.get(NoticeState.FAILED, 0)
+    click.secho(f"outbox: {_counts(seen.outbox)}", fg="yellow" if failed else None)
+    if seen.quarantined:
+        pieces = count(seen.quarantined, "piece")
+        click.secho(f"quarantine: {pieces} that could not be read: byok-watchdog status --quarantine", fg="yellow")
+
+
+def _at(when: datetime | None) -> str:
+    return f"{short(when)} UTC" if when else "never"
+
+
+def _missing(seen: View) -> dict[str, datetime]:
+    """The kinds of process of the last day of which none is alive, with their last sign of life."""
+    last: dict[str, datetime] = {}
+    for one in seen.processes:
+        last[one.kind] = max(one.seen_at, last.get(one.kind, one.seen_at))
+    return {kind: at for kind, at in last.items() if STALE <= seen.at - at < timedelta(days=1)}
 
 
 def _counts(counts: Any) -> str:  # noqa: ANN401 - a mapping of names to numbers
     return ", ".join(f"{name} {number}" for name, number in sorted(counts.items()) if number) or "empty"
 
 
-def _one(found: Runtime, seen: View, what: str, *, as_json: bool) -> None:
-    for incident in seen.incidents:
-        if incident.id == what:
-            json_line(incident_row(incident, seen)) if as_json else _show_incident(incident, seen)
-            return
+def _one(found: Runtime, seen: View, what: str, *, as_json: bool) -> bool:
+    """Print one key or incident in full; return whether nothing is wrong with it."""
     for one in seen.subjects:
         if what in {one.subject, one.subject.rpartition("/")[2]}:
-            json_line(subject_row(one, seen)) if as_json else _show_subject(one, seen)
-            return
+            json_line(subject_row(one, seen)) if as_json else _show_subject(one, seen, whole=True)
+            return one.assessment.verdict is Verdict.HEALTHY
     with found.store.read() as unit:
-        stored = unit.incident(what)
+        stored, notices = unit.incident(what), unit.notices_of(what)
     if stored is None:
         fail(f"Neither an incident nor a registered key: {what}", hint="`byok-watchdog status` lists both.")
-    click.echo(stored.doc.decode() if as_json else f"{what} is closed (stage {stored.stage}).")
+    incident = msgspec.json.decode(stored.doc, type=Incident)
+    if as_json:
+        json_line(incident_row(incident, notices))
+        return not incident.is_open
+    _show_incident(incident, notices)
+    for one in seen.subjects if incident.is_open else ():
+        if one.subject in incident.subjects:
+            click.echo()
+            _show_subject(one, seen, whole=True)
+    return not incident.is_open
 
 
 def _quarantine(found: Runtime, *, as_json: bool) -> None:
@@ -262,3 +373,4 @@ def _quarantine(found: Runtime, *, as_json: bool) -> None:
         ("ID", "FEED", "RECEIVED", "PLACE", "REASON"),
         ((number, piece.feed, short(piece.received_at), piece.place, piece.reason) for number, piece in pieces),
     )
+    click.echo(f"{count(len(pieces), 'piece')}. The bytes: byok-watchdog status --quarantine --json")

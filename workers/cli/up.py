@@ -21,7 +21,7 @@ def up() -> None:
     ./byok-watchdog-home (or $BYOK_WATCHDOG_HOME).
     """
     logs.configure()
-    found = settings()
+    found = settings(with_channels=True)
     try:
         prepare_store(found)
     except StoreUnavailable as fault:

@@ -11,6 +11,54 @@ from watchdog.evidence import Sealed
 from watchdog.notices import Notice
 
 
+class StoreFault(StrEnum):
+    """Why the store cannot serve; the metric label."""
+
+    UNREACHABLE = "unreachable"  # cannot connect, or the file cannot be opened
+    LOST = "lost"  # the connection broke in the middle; whether a commit happened is unknown
+    BUSY = "busy"  # the turn to write, a connection or an answer did not come in time
+    REFUSED = "refused"  # wrong credentials, missing rights, or a server that only reads
+    FULL = "full"  # no space left
+    DAMAGED = "damaged"  # the database itself reports broken pages, or the file is not a database
+    UNSUPPORTED = "unsupported"  # this SQLite, or the file system under it, cannot do what is needed
+    SCHEMA = "schema"  # not migrated, or older than this program needs
+
+
+_HINTS = {
+    StoreFault.UNREACHABLE: "Check that the database runs, and that the store's URL has its host and user, or folder.",
+    StoreFault.LOST: "Nothing to do if it comes back by itself: the work is repeated. Check the database's own log.",
+    StoreFault.BUSY: "Look for a process that holds a transaction open; the database lists its sessions and locks.",
+    StoreFault.REFUSED: "Check user, password, database name and rights, and that this is the primary, not a standby.",
+    StoreFault.FULL: "Free space on the disk of the database, then nothing more: the work is repeated.",
+    StoreFault.DAMAGED: "Stop the processes, keep a copy of the files, and restore from the last good backup.",
+    StoreFault.UNSUPPORTED: "SQLite needs version 3.35 or newer and a local disk; otherwise use PostgreSQL.",
+    StoreFault.SCHEMA: "Run the migration once with this version of the program, then start the processes.",
+}
+_PERMANENT = frozenset({StoreFault.REFUSED, StoreFault.DAMAGED, StoreFault.UNSUPPORTED, StoreFault.SCHEMA})
+
+
+class StoreUnavailable(Exception):  # noqa: N818 -- a state of the world that callers wait out, not an error of theirs
+    """The store cannot serve now. `detail` is the driver's own sentence; it holds no password and no customer text."""
+
+    def __init__(self, reason: StoreFault, detail: str) -> None:
+        super().__init__(f"store {reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    @property
+    def permanent(self) -> bool:
+        """Whether waiting will not help: a person has to change something."""
+        return self.reason in _PERMANENT
+
+    def hint(self) -> str:
+        """Say what a person should do."""
+        return _HINTS[self.reason]
+
+
+class WrongProcess(RuntimeError):  # noqa: N818 -- reads as what it is
+    """A store was used in another process than the one that opened it: open one after the fork."""
+
+
 class Carries(StrEnum):
     """What an inbox row holds: one audit record, or a pointer to an object full of them."""
 
@@ -168,19 +216,42 @@ class Unit(Protocol):
         ...
 
     def arrived_due(self, now: datetime, limit: int) -> list[tuple[int, Carries]]:
-        """Ids of rows that are due (never worked, or whose retry time has come), oldest first, records before deliveries."""
+        """Ids of rows that are due (never worked, or whose retry time has come): records first, then the oldest.
+
+        A new row is due from its `received_at` on; "oldest" is by the time since which the row is due.
+        """
         ...
 
-    def arrival_done(self, inbox_id: int, *, at: datetime, outcome: str) -> None: ...
-    def arrival_retry(self, inbox_id: int, *, due_at: datetime, error: str) -> None: ...
-    def inbox_counts(self) -> Mapping[str, int]: ...
+    def claim_arrival(self, inbox_id: int, *, now: datetime, length: timedelta) -> Arrived | None:
+        """Take a due row by compare-and-set: it is not due again before `now + length`. None when it is not due.
+
+        For long work (a delivery), so that the sweeper does not start it twice; `arrival_done` or `arrival_retry`
+        settles it. A claim that ran out unsettled counts as a failure in `attempts`: a delivery that kills its worker
+        cannot go round for ever.
+        """
+        ...
+
+    def arrival_done(self, inbox_id: int, *, at: datetime, outcome: str) -> None:
+        """End the row: its (feed, event id) stays known for ever, its body is emptied (`keep_raw` keeps bytes)."""
+        ...
+
+    def arrival_retry(self, inbox_id: int, *, due_at: datetime, error: str) -> None:
+        """Count a failure and make the row due again at `due_at`. Without effect on a row that is done."""
+        ...
+
+    def inbox_counts(self) -> Mapping[str, int]:
+        """How many rows still have to be worked, by `Carries`; both kinds are always there."""
+        ...
 
     # quarantine
     def quarantine(self, piece: Unreadable) -> int | None:
         """Keep an unreadable piece; return its id, or None when the same bytes of the same feed are already there."""
         ...
 
-    def quarantined(self, limit: int) -> list[tuple[int, Unreadable]]: ...
+    def quarantined(self, limit: int) -> list[tuple[int, Unreadable]]:
+        """The newest pieces first."""
+        ...
+
     def quarantine_count(self) -> int: ...
 
     # health
@@ -195,26 +266,32 @@ class Unit(Protocol):
 
     def incident(self, incident_id: str) -> StoredIncident | None: ...
     def open_incidents(self, subjects: Iterable[str]) -> dict[str, str]:
-        """The id of the open incident of each subject that has one."""
+        """The id of the open incident of each subject that has one (the newest, should there be several)."""
         ...
 
     def put_incident(self, incident: StoredIncident) -> None: ...
     def incidents_due(self, now: datetime, limit: int) -> list[str]: ...
-    def incidents(self, *, only_open: bool, limit: int = 1000) -> list[StoredIncident]: ...
-
-    # notices (outbox)
-    def add_notices(self, notices: Sequence[Notice]) -> list[str]:
-        """Queue notices, due at once; skip those whose (incident, kind, dedup, channel, recipient) exists; ids of new."""
+    def incidents(self, *, only_open: bool, limit: int = 1000) -> list[StoredIncident]:
+        """The newest first."""
         ...
 
-    def notices_due(self, now: datetime, limit: int) -> list[tuple[str, bool]]:
-        """Ids (and urgency) of notices that may be leased now, urgent ones first, then by age."""
+    # the outbox
+    def add_notices(self, notices: Sequence[Notice]) -> list[str]:
+        """Queue notices, due from `created_at` on; return the ids of the new ones.
+
+        Skips those whose (incident, kind, dedup, channel, recipient's email) exists.
+        """
+        ...
+
+    def notices_due(self, now: datetime, limit: int, *, channel: str | None = None) -> list[tuple[str, bool]]:
+        """Ids (and urgency) of notices that may be leased now (over one channel), urgent ones first, then by age."""
         ...
 
     def lease(self, notice_id: str, *, now: datetime, length: timedelta) -> Lease | None:
         """Take a due notice by compare-and-set.
 
-        None when somebody holds it, it is settled, not due, or its `after` has not left the queue for good yet.
+        None when somebody holds it, it is settled, not due, or its `after` has not left the queue for good yet. An
+        `after` that names no stored notice holds nothing back: better early than never.
         """
         ...
 
@@ -230,15 +307,23 @@ class Unit(Protocol):
         rendered: bytes | None = None,
         content_type: str | None = None,
     ) -> bool:
-        """Record what came of a lease; False (and nothing changed) when the fence is no longer the current one."""
+        """Record what came of a lease; False (and nothing changed) when the fence is no longer the current one.
+
+        `QUEUED` (to be tried again) needs `due_at`. Raises ValueError without it, and for `LEASED`.
+        """
         ...
 
     def notice(self, notice_id: str) -> StoredNotice | None: ...
     def notices_of(self, incident_id: str) -> list[StoredNotice]: ...
     def attempts(self, notice_id: str) -> list[Attempt]: ...
     def rendered(self, notice_id: str) -> bytes | None: ...
-    def outbox_counts(self) -> Mapping[str, int]: ...
-    def oldest_due_notice(self, now: datetime) -> datetime | None: ...
+    def outbox_counts(self) -> Mapping[str, int]:
+        """How many notices are in each `NoticeState`; every state is there."""
+        ...
+
+    def oldest_due_notice(self, now: datetime) -> datetime | None:
+        """Since when the longest waiting notice that may be leased now is due."""
+        ...
 
     # evidence
     def append_evidence(self, kind: str, subject: str, body: Mapping[str, object], *, at: datetime) -> Sealed: ...
@@ -268,21 +353,28 @@ class Unit(Protocol):
         broken: int = 0,
         error: str | None = None,
     ) -> None:
-        """Add to a feed's counts and move its times on (never back)."""
+        """Add to a feed's counts and move its times on (never back).
+
+        `error` is kept until the feed has asked its source with success again (`asked_at` without `error`).
+        """
         ...
 
     def feeds(self) -> list[FeedSeen]: ...
 
 
 class Store(Protocol):
-    """Where it all is kept. Safe to share between threads; not across a fork (open a new one there)."""
+    """Where it all is kept. Safe to share between threads; not across a fork (open a new one there).
+
+    Both transactions raise `StoreUnavailable` when the database cannot serve and `WrongProcess` after a fork; every
+    other error is a fault of our own code and flies. They do not nest: a `write` inside a `write` waits for itself.
+    """
 
     def write(self) -> AbstractContextManager[Unit]:
         """Begin the one writing transaction; others wait. Commits (durably) on leaving, rolls back on an exception."""
         ...
 
     def read(self) -> AbstractContextManager[Unit]:
-        """Begin a reading transaction that sees one consistent state."""
+        """Begin a reading transaction: it sees one consistent state, that of its first question, and changes none."""
         ...
 
     def close(self) -> None: ...

@@ -1,0 +1,302 @@
+"""Kill -9 at every stop of the walk: everybody is told, at most twice, and the truth is as if nothing had been."""
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.moto_server import Moto
+from tests.system.parties import BUCKET, Party, now, sns
+from tests.system.stage import HURRIED, ROOT, Stage, servers_stage
+from watchdog.evidence import verify
+from watchdog.words import Stage as Step
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+SOURCES = sorted((ROOT / "workers").rglob("*.py"))
+STOPS = sorted({stop for path in SOURCES for stop in re.findall(r'stop_at\("([a-z_.]+)"\)', path.read_text("utf-8"))})
+AT = now()
+EVENT, TRAIL = "event", "trail"
+CLAIMED = "delivery.claimed"
+"""A delivery whose reader has died is begun again after a minute: this case begins first, and the others pass in it."""
+
+PARTIES = [Party(number) for number in range(60)]
+PATIENT = Party(99)
+AWAY = 2.5
+"""Seconds that a killed broker stays away."""
+
+_TIMES = {"received_at", "opened_at", "resolved_at", "check_at"}
+_OF_ONE_ATTEMPT = {"attempt", "provider_id", "rendered_sha256", "held"}
+
+
+@dataclass
+class Scene:
+    """The running system, with what a walk without a crash comes to."""
+
+    stage: Stage
+    numbers: Iterator[int] = field(default_factory=count)
+    walked: list[Party] = field(default_factory=list)
+    references: dict[str, Any] = field(default_factory=dict)
+    patient: Party = PATIENT
+
+    def party(self) -> Party:
+        """A customer to whom nothing has happened yet."""
+        return PARTIES[next(self.numbers)]
+
+    def walk(self, party: Party, by: str) -> None:
+        """Let the party's key be disabled, and the record of it come by one of the two ways."""
+        self.walked.append(party)
+        record = party.disables(1, AT)
+        if by == EVENT:
+            self.stage.event(record)
+        else:
+            name = f"AWSLogs/{party.account}/x.json.gz"
+            self.stage.put_trail(name, [record])
+            self.stage.send(sns({"s3Bucket": BUCKET, "s3ObjectKey": [name]}))
+
+    def crash(self, party: Party, stop: str) -> None:
+        """Walk, with a crash at a stop."""
+        self.stage.crash_at(stop)
+        self.walk(party, _way(stop))
+        self.stage.until(f"the crash at {stop}", lambda: not self.stage.crash_order.exists())
+
+    def wait(self, party: Party) -> None:
+        self.stage.until_told(party, Step.IMPAIRED, seconds=90)
+        self.stage.until("its messages are given up", lambda: self.stage.queue_length() == 0)
+
+    def reference(self, by: str) -> Any:
+        """What a walk without a crash comes to."""
+        if by not in self.references:
+            party = self.party()
+            self.walk(party, by)
+            self.wait(party)
+            assert told(self.stage, party) == {"page": 1, "customer": 1, "staff": 1}
+            self.references[by] = outcome(self.stage, party)
+        return self.references[by]
+
+    def check(self, party: Party, by: str) -> None:
+        """Everybody is told once or twice, and all else is as without the crash."""
+        self.wait(party)
+        counts = told(self.stage, party)
+        assert all(1 <= number <= 2 for number in counts.values()), counts
+        assert self.reference(by) == outcome(self.stage, party)
+        assert verify(self.stage.evidence())[1] is None
+
+
+def _way(stop: str) -> str:
+    return TRAIL if stop.startswith("delivery.") else EVENT
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory, postgresql: str, aws: Moto) -> Iterator[Stage]:
+    home = tmp_path_factory.mktemp("crash")
+    with servers_stage(home, postgresql, aws, [*PARTIES, PATIENT], worker=HURRIED, visibility=5) as made:
+        made.start("consumer", "consume", "events")
+        made.start("worker", "worker")
+        made.start("scheduler", "scheduler")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def scene(stage: Stage) -> Iterator[Scene]:
+    made = Scene(stage)
+    made.reference(EVENT)
+    made.reference(TRAIL)
+    made.crash(made.patient, CLAIMED)
+    yield made
+    made.check(made.patient, TRAIL)
+    stage.until("nothing waits any more", stage.is_at_rest)
+    counts = {party.id: told(stage, party) for party in made.walked}
+    assert all(1 <= number <= 2 for found in counts.values() for number in found.values()), counts
+
+
+def told(stage: Stage, party: Party) -> dict[str, int]:
+    """How often everybody who must hear of the disabled key has heard of it."""
+    return {
+        "page": len(stage.pager.taken(party.key, "trigger")),
+        "customer": len(stage.relay.to(party.contact)),
+        "staff": len(stage.relay.to(party.staff)),
+    }
+
+
+# ------------------------------------------------------------------------------------------------- what is compared
+
+
+def outcome(stage: Stage, party: Party) -> dict[str, Any]:
+    """Health, incident and evidence of a party, without its own names, times and whatever belongs to one attempt."""
+    incident = stage.incident_of(party)
+    assert incident is not None
+    entries = [
+        entry for entry in stage.evidence() if entry.subject in {party.key, incident.id, party.event_id(1)}
+    ]  # fmt: skip
+    proofs = [(entry.kind, entry.subject, _proof(stage, json.loads(entry.body))) for entry in entries]
+    names = _names(stage, party, incident.id)
+    with stage.store.read() as unit:
+        health = unit.healths([party.key])[party.key]
+    return {
+        "health": _plain(json.loads(health.doc), names),
+        "verdict": health.verdict,
+        "incident": _plain(msgspec.to_builtins(incident), names),
+        # An attempt may be made twice, and then stands twice in the evidence; everything else happens once.
+        "attempts": {_plain(proof, names) for proof in proofs if proof[0] == "attempt"},
+        "evidence": Counter(_plain(proof, names) for proof in proofs if proof[0] != "attempt"),
+    }
+
+
+def _proof(stage: Stage, body: dict[str, Any]) -> dict[str, Any]:
+    """An entry's body with the record itself in place of its hash."""
+    with stage.store.read() as unit:
+        raw = unit.raw(body["raw_sha256"]) if "raw_sha256" in body else None
+        assert not body.get("rendered_sha256") or unit.raw(body["rendered_sha256"])
+    return body if raw is None else {**body, "raw_sha256": raw.decode()}
+
+
+def _names(stage: Stage, party: Party, incident: str) -> dict[str, str]:
+    names = {
+        party.key: "KEY", party.key.rpartition("/")[2]: "KEY-ID", party.account: "ACCOUNT", party.contact: "CONTACT",
+        party.staff: "STAFF", party.name: "NAME", party.event_id(1): "EVENT", party.id: "PARTY", incident: "INCIDENT",
+    }  # fmt: skip
+    # The ids of mails end in a hash of the address.
+    for one in stage.notices_of(party):
+        if one.notice.recipient is not None:
+            names[one.notice.id] = f"INCIDENT-{one.notice.kind}-{one.notice.reader}"
+    return names
+
+
+def _plain(value: Any, names: dict[str, str]) -> str:
+    text = json.dumps(_without_times(value), sort_keys=True, default=str)
+    for name in sorted(names, key=len, reverse=True):
+        text = re.sub(rf"{re.escape(name)}(?![0-9])", names[name], text)
+    return text
+
+
+def _without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        turns = "stage" in value and "number" in value
+        left_out = _TIMES | _OF_ONE_ATTEMPT | ({"at"} if turns else set())
+        return {name: _without_times(part) for name, part in value.items() if name not in left_out}
+    if isinstance(value, list | tuple):
+        return [_without_times(part) for part in value]
+    return value
+
+
+# -------------------------------------------------------------------------------------------------------- the stops
+
+
+def test_there_are_at_least_ten_stops_and_each_part_of_the_walk_has_some() -> None:
+    assert len(STOPS) >= 10
+    assert {"consumer", "delivery", "observe", "deliver"} == {stop.partition(".")[0] for stop in STOPS}
+
+
+@pytest.mark.parametrize("stop", [stop for stop in STOPS if stop != CLAIMED])
+def test_a_process_that_is_killed_at_a_stop_of_the_walk_loses_nothing(scene: Scene, stop: str) -> None:
+    party = scene.party()
+
+    scene.crash(party, stop)
+
+    scene.check(party, _way(stop))
+
+
+# ------------------------------------------------------------------------------------------------------- the broker
+
+
+def test_a_broker_that_dies_before_anything_is_queued_loses_nothing(scene: Scene) -> None:
+    stage, party = scene.stage, scene.party()
+    stage.kill_broker()
+
+    scene.walk(party, EVENT)
+    stage.until("the consumer works by itself", lambda: stage.incident_of(party))
+    time.sleep(AWAY)
+    stage.start_broker()
+
+    scene.check(party, EVENT)
+
+
+@pytest.mark.parametrize("by", [EVENT, TRAIL])
+def test_a_broker_that_dies_with_the_task_in_it_loses_nothing(scene: Scene, by: str) -> None:
+    stage, party = scene.stage, scene.party()
+    stage.kill("worker", again=False)
+    stage.kill("scheduler", again=False)
+    scene.walk(party, by)
+    stage.until("the task is queued", stage.queued)
+
+    stage.kill_broker()
+    time.sleep(AWAY)
+    stage.start_broker()
+    assert stage.queued() == 0, "the broker keeps nothing: the task is lost"
+    stage.again("worker")
+    stage.again("scheduler")
+
+    scene.check(party, by)
+
+
+def test_a_broker_that_dies_while_a_page_is_being_sent_loses_nothing(scene: Scene) -> None:
+    stage, party = scene.stage, scene.party()
+    with stage.pager.holding(party.key) as waiting:
+        scene.walk(party, EVENT)
+        assert waiting.wait(30)
+        stage.kill_broker()
+    time.sleep(AWAY)
+    stage.start_broker()
+
+    scene.check(party, EVENT)
+
+
+# ----------------------------------------------------------------------------------------- the worker and its pool
+
+
+def test_a_worker_that_is_killed_while_its_child_sends_a_page_loses_nothing(scene: Scene) -> None:
+    stage, party = scene.stage, scene.party()
+    with stage.pager.holding(party.key) as waiting:
+        scene.walk(party, EVENT)
+        assert waiting.wait(30)
+        stage.kill("worker")
+
+    scene.check(party, EVENT)
+
+
+def test_a_child_of_the_pool_that_is_killed_while_it_sends_a_page_loses_nothing(scene: Scene) -> None:
+    stage, party = scene.stage, scene.party()
+    with stage.pager.holding(party.key) as waiting:
+        scene.walk(party, EVENT)
+        assert waiting.wait(30)
+        assert stage.kill_children("worker") > 0
+
+    scene.check(party, EVENT)
+
+
+def test_a_scheduler_that_is_killed_when_only_it_knows_of_a_row_loses_nothing(scene: Scene) -> None:
+    stage, party = scene.stage, scene.party()
+    scene.crash(party, "consumer.acknowledged")
+    stage.kill("scheduler")
+
+    scene.check(party, EVENT)
+
+
+@pytest.mark.parametrize("stop", ["consumer.committed", "consumer.acknowledged", "consumer.handed_on"])
+def test_operators_hear_of_unreadable_input_whose_consumer_was_killed(stop: str, scene: Scene) -> None:
+    stage = scene.stage
+    stage.crash_at(stop)
+    stage.send(f"no audit record: {stop}".encode())
+    stage.until(f"the crash at {stop}", lambda: not stage.crash_order.exists())
+
+    # One notice an hour for each feed: the first of these cases is told, the others have the evidence only.
+    stage.until("the operators hear of it", lambda: stage.operators.taken("unreadable:events"))
+    stage.until("its message is given up", lambda: stage.queue_length() == 0)
+    assert all(number <= 2 for number in pages_of(stage, "unreadable:events").values())
+    with stage.store.read() as unit:
+        (number,) = [number for number, piece in unit.quarantined(100) if stop.encode() in piece.body]
+    proofs = [json.loads(entry.body) for entry in stage.evidence() if entry.kind == "quarantined"]
+    assert sum(number in proof["ids"] for proof in proofs) == 1
+
+
+def pages_of(stage: Stage, topic: str) -> Counter[str]:
+    """How often the operators were paged about something, by alert."""
+    return Counter(page.dedup for page in stage.operators.taken(topic))

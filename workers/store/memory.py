@@ -1,0 +1,514 @@
+"""The store in memory: for unit tests, timelines and trying things out. Gone with the process.
+
+A writer works on a copy of the state, which becomes the state when the block is left without an exception: that is the
+whole of commit, rollback and snapshot. Rows are values and are replaced, never changed.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timedelta
+from threading import Lock
+
+from watchdog.evidence import Sealed
+from watchdog.notices import Notice
+from workers.store import documents
+from workers.store.interface import (
+    Arrival,
+    Arrived,
+    Attempt,
+    Carries,
+    FeedSeen,
+    Lease,
+    NoticeState,
+    ProcessSeen,
+    StoredHealth,
+    StoredIncident,
+    StoredNotice,
+    StoreFault,
+    StoreUnavailable,
+    Unit,
+    Unreadable,
+    WrongProcess,
+)
+from workers.store.rules import check_settlement, error_of, merged, utc
+
+# As in a database: a writer that waits this long for its turn is told so.
+_TURN_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    row: Arrived
+    due_at: datetime | None
+    claimed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A notice; `free_at` is from when on it may be taken, None once it is settled for good."""
+
+    stored: StoredNotice
+    number: int
+    free_at: datetime | None
+    fence: int = 0
+
+
+@dataclass(slots=True)
+class _State:
+    documents: list[bytes] = field(default_factory=list)
+    inbox: dict[int, _Arrival] = field(default_factory=dict)
+    inbox_known: set[tuple[str, str]] = field(default_factory=set)
+    quarantine: dict[tuple[str, str], tuple[int, Unreadable]] = field(default_factory=dict)
+    health: dict[str, StoredHealth] = field(default_factory=dict)
+    incident_number: int = 0
+    incidents: dict[str, StoredIncident] = field(default_factory=dict)
+    notices: dict[str, _Told] = field(default_factory=dict)
+    notices_known: set[tuple[str | None, ...]] = field(default_factory=set)
+    attempts: list[tuple[str, Attempt]] = field(default_factory=list)
+    evidence: list[Sealed] = field(default_factory=list)
+    raw: dict[str, bytes] = field(default_factory=dict)
+    jobs: dict[str, datetime] = field(default_factory=dict)
+    processes: dict[str, ProcessSeen] = field(default_factory=dict)
+    feeds: dict[str, FeedSeen] = field(default_factory=dict)
+
+    def copied(self) -> "_State":
+        return _State(*(copy(getattr(self, part.name)) for part in fields(self)))
+
+
+class MemoryStore:
+    """A store that keeps everything in this process."""
+
+    def __init__(self) -> None:
+        self._state = _State()
+        self._turn = Lock()
+        self._process = os.getpid()
+
+    @contextmanager
+    def write(self) -> Iterator[Unit]:
+        """Begin the one writing transaction."""
+        self._own()
+        if not self._turn.acquire(timeout=_TURN_SECONDS):
+            raise StoreUnavailable(StoreFault.BUSY, f"another writer has held its turn for {_TURN_SECONDS} seconds")
+        try:
+            draft = self._state.copied()
+            unit = MemoryUnit(draft, writing=True)
+            try:
+                yield unit
+            finally:
+                unit.end()
+            self._state = draft
+        finally:
+            self._turn.release()
+
+    @contextmanager
+    def read(self) -> Iterator[Unit]:
+        """Begin a reading transaction on the state of this moment."""
+        self._own()
+        unit = MemoryUnit(self._state, writing=False)
+        try:
+            yield unit
+        finally:
+            unit.end()
+
+    def close(self) -> None:
+        """Nothing to close."""
+        self._own()
+
+    def _own(self) -> None:
+        """Refuse to be two stores after a fork: what one process writes the other would never see."""
+        if os.getpid() != self._process:
+            raise WrongProcess(f"this store was opened by process {self._process}; open another one after the fork")
+
+
+class MemoryUnit:
+    """One transaction in memory. The promises of each method stand in `Unit`."""
+
+    def __init__(self, state: _State, *, writing: bool) -> None:
+        self._known: _State | None = state
+        self._writing = writing
+
+    def end(self) -> None:
+        """Refuse every use from now on."""
+        self._known = None
+
+    @property
+    def _state(self) -> _State:
+        if self._known is None:
+            raise RuntimeError("this transaction has ended")
+        return self._known
+
+    @property
+    def _draft(self) -> _State:
+        if not self._writing:
+            raise RuntimeError("a reading transaction changes nothing")
+        return self._state
+
+    # ------------------------------------------------------------------------------------------------ the register
+
+    def register_revision(self) -> int:
+        """Return the number of the newest document, 0 when there is none."""
+        return len(self._state.documents)
+
+    def register_latest(self) -> tuple[int, bytes] | None:
+        """Return number and bytes of the newest document."""
+        documents = self._state.documents
+        return (len(documents), documents[-1]) if documents else None
+
+    def register_add(self, document: bytes, *, at: datetime, by: str, source: str) -> int:  # noqa: ARG002 -- not asked
+        """Keep a document as the newest; return its number."""
+        utc(at)
+        self._draft.documents.append(document)
+        return self.register_revision()
+
+    # --------------------------------------------------------------------------------------------------- the inbox
+
+    def receive(self, arrivals: Sequence[Arrival]) -> list[int]:
+        """Add what is new; return the new ids in order."""
+        draft = self._draft
+        added: list[int] = []
+        for arrival in arrivals:
+            if (arrival.feed, arrival.event_id) in draft.inbox_known:
+                continue
+            row = Arrived(
+                id=len(draft.inbox) + 1,
+                feed=arrival.feed,
+                event_id=arrival.event_id,
+                cloud=arrival.cloud,
+                body=arrival.body,
+                received_at=utc(arrival.received_at),
+                carries=arrival.carries,
+                attempts=0,
+            )
+            draft.inbox_known.add((arrival.feed, arrival.event_id))
+            draft.inbox[row.id] = _Arrival(row, due_at=row.received_at)
+            added.append(row.id)
+        return added
+
+    def arrived(self, inbox_id: int) -> Arrived | None:
+        """Return the row while it still has to be worked."""
+        known = self._state.inbox.get(inbox_id)
+        return known.row if known and known.due_at else None
+
+    def arrived_due(self, now: datetime, limit: int) -> list[tuple[int, Carries]]:
+        """Return the ids of due rows: records first, then the oldest."""
+        due = sorted(
+            (known.row.carries is Carries.DELIVERY, known.due_at, known.row.id, known.row.carries)
+            for known in self._state.inbox.values()
+            if known.due_at and known.due_at <= now
+        )
+        return [(number, carries) for _, _, number, carries in due[:limit]]
+
+    def claim_arrival(self, inbox_id: int, *, now: datetime, length: timedelta) -> Arrived | None:
+        """Take a due row until `now + length`; a claim that ran out counts as a failure."""
+        draft = self._draft
+        known = draft.inbox.get(inbox_id)
+        if known is None or known.due_at is None or known.due_at > now:
+            return None
+        row = replace(known.row, attempts=known.row.attempts + 1) if known.claimed else known.row
+        draft.inbox[inbox_id] = _Arrival(row, due_at=utc(now + length), claimed=True)
+        return row
+
+    def arrival_done(self, inbox_id: int, *, at: datetime, outcome: str) -> None:  # noqa: ARG002 -- not asked for
+        """End the row and empty its body."""
+        utc(at)
+        draft = self._draft
+        if row := self.arrived(inbox_id):
+            draft.inbox[inbox_id] = _Arrival(replace(row, body=b""), due_at=None)
+
+    def arrival_retry(self, inbox_id: int, *, due_at: datetime, error: str) -> None:  # noqa: ARG002 -- not asked for
+        """Count a failure and make the row due again at `due_at`."""
+        draft = self._draft
+        if row := self.arrived(inbox_id):
+            draft.inbox[inbox_id] = _Arrival(replace(row, attempts=row.attempts + 1), due_at=utc(due_at))
+
+    def inbox_counts(self) -> Mapping[str, int]:
+        """Count the open rows by kind."""
+        waiting = [known.row.carries for known in self._state.inbox.values() if known.due_at]
+        return {str(carries): waiting.count(carries) for carries in Carries}
+
+    # -------------------------------------------------------------------------------------------------- quarantine
+
+    def quarantine(self, piece: Unreadable) -> int | None:
+        """Keep an unreadable piece, once per feed and bytes."""
+        draft = self._draft
+        key = (piece.feed, _sha256(piece.body))
+        if key in draft.quarantine:
+            return None
+        number = len(draft.quarantine) + 1
+        draft.quarantine[key] = number, replace(piece, received_at=utc(piece.received_at))
+        return number
+
+    def quarantined(self, limit: int) -> list[tuple[int, Unreadable]]:
+        """Return the newest pieces first."""
+        return list(self._state.quarantine.values())[::-1][:limit]
+
+    def quarantine_count(self) -> int:
+        """Count the pieces."""
+        return len(self._state.quarantine)
+
+    # ------------------------------------------------------------------------------------------------------ health
+
+    def healths(self, subjects: Iterable[str]) -> dict[str, StoredHealth]:
+        """Return the health of those subjects that have one."""
+        health = self._state.health
+        return {subject: health[subject] for subject in subjects if subject in health}
+
+    def put_health(self, health: StoredHealth) -> None:
+        """Write a subject's health over the one before."""
+        self._draft.health[health.subject] = replace(health, changed_at=utc(health.changed_at))
+
+    def all_health(self) -> Iterator[StoredHealth]:
+        """Return every health, by subject."""
+        return iter([health for _, health in sorted(self._state.health.items())])
+
+    # --------------------------------------------------------------------------------------------------- incidents
+
+    def incident_number(self) -> int:
+        """Return a number that was never committed before."""
+        self._draft.incident_number += 1
+        return self._state.incident_number
+
+    def incident(self, incident_id: str) -> StoredIncident | None:
+        """Return one incident."""
+        return self._state.incidents.get(incident_id)
+
+    def open_incidents(self, subjects: Iterable[str]) -> dict[str, str]:
+        """Return the open incident of each subject that has one."""
+        of_subject = {
+            subject: incident.id
+            for incident in self._state.incidents.values()
+            if incident.is_open
+            for subject in incident.subjects
+        }
+        return {subject: of_subject[subject] for subject in subjects if subject in of_subject}
+
+    def put_incident(self, incident: StoredIncident) -> None:
+        """Write an incident over what was stored of it. It keeps its place in the order of opening."""
+        check_at = utc(incident.check_at) if incident.check_at else None
+        self._draft.incidents[incident.id] = replace(incident, check_at=check_at)
+
+    def incidents_due(self, now: datetime, limit: int) -> list[str]:
+        """Return the incidents that are to be checked, those waiting longest first."""
+        due = [
+            (incident.check_at, number, incident.id)
+            for number, incident in enumerate(self._state.incidents.values())
+            if incident.check_at and incident.check_at <= now
+        ]
+        return [name for _, _, name in sorted(due)[:limit]]
+
+    def incidents(self, *, only_open: bool, limit: int = 1000) -> list[StoredIncident]:
+        """Return incidents, the newest first."""
+        newest = list(self._state.incidents.values())[::-1]
+        return [incident for incident in newest if incident.is_open or not only_open][:limit]
+
+    # -------------------------------------------------------------------------------------------------- the outbox
+
+    def add_notices(self, notices: Sequence[Notice]) -> list[str]:
+        """Queue what is new; return the new ids."""
+        return [notice.id for notice in notices if self._add_notice(notice)]
+
+    def _add_notice(self, notice: Notice) -> bool:
+        draft = self._draft
+        email = notice.recipient.email if notice.recipient else None
+        key = (notice.incident, notice.kind, notice.dedup, notice.channel, email)
+        if key in draft.notices_known:
+            return False
+        if notice.id in draft.notices:
+            raise ValueError(f"there is another notice {notice.id}")
+        # Written down and read again, so that what cannot be stored shows here as it does in a database.
+        kept = documents.loaded(documents.dumped(notice), documents.facts_type(notice))
+        stored = StoredNotice(
+            notice=kept,
+            state=NoticeState.QUEUED,
+            attempts=0,
+            due_at=utc(notice.created_at),
+            provider_id=None,
+            error=None,
+            accepted_at=None,
+            rendered_sha256=None,
+        )
+        draft.notices_known.add(key)
+        draft.notices[notice.id] = _Told(stored, number=len(draft.notices), free_at=stored.due_at)
+        return True
+
+    def notices_due(self, now: datetime, limit: int, *, channel: str | None = None) -> list[tuple[str, bool]]:
+        """Return the notices that may be leased now, urgent ones first, then by age."""
+        due = sorted(
+            (not told.stored.notice.urgent, told.stored.notice.created_at, told.number, told.stored.notice.id)
+            for told in self._leasable(now)
+            if channel in {None, told.stored.notice.channel}
+        )
+        return [(notice_id, not later) for later, _, _, notice_id in due[:limit]]
+
+    def lease(self, notice_id: str, *, now: datetime, length: timedelta) -> Lease | None:
+        """Take a due notice until `now + length`."""
+        draft = self._draft
+        told = draft.notices.get(notice_id)
+        if told is None or not self._may_be_leased(told, now):
+            return None
+        until = utc(now + length)
+        fence = told.fence + 1
+        draft.notices[notice_id] = replace(
+            told, stored=replace(told.stored, state=NoticeState.LEASED), fence=fence, free_at=until
+        )
+        return Lease(notice=told.stored.notice, fence=fence, attempts=told.stored.attempts, until=until)
+
+    def settle(
+        self,
+        notice_id: str,
+        fence: int,
+        *,
+        state: NoticeState,
+        attempt: Attempt,
+        due_at: datetime | None = None,
+        provider_id: str | None = None,
+        rendered: bytes | None = None,
+        content_type: str | None = None,  # noqa: ARG002 -- not asked for
+    ) -> bool:
+        """Record what came of a lease, and the attempt; False when the fence is no longer the current one."""
+        check_settlement(state, due_at)
+        draft = self._draft
+        told = draft.notices.get(notice_id)
+        if told is None or told.fence != fence or told.stored.state is not NoticeState.LEASED:
+            return False
+        attempt = replace(attempt, at=utc(attempt.at))
+        free_at = utc(due_at) if due_at else None
+        stored = told.stored
+        draft.notices[notice_id] = replace(
+            told,
+            free_at=free_at,
+            stored=replace(
+                stored,
+                state=state,
+                attempts=stored.attempts + 1,
+                due_at=free_at or stored.due_at,
+                provider_id=stored.provider_id if provider_id is None else provider_id,
+                error=error_of(state, attempt),
+                accepted_at=attempt.at if state is NoticeState.ACCEPTED else None,
+                rendered_sha256=(
+                    stored.rendered_sha256 if rendered is None else self.keep_raw(rendered, at=attempt.at)
+                ),
+            ),
+        )
+        draft.attempts.append((notice_id, attempt))
+        return True
+
+    def notice(self, notice_id: str) -> StoredNotice | None:
+        """Return a notice with what has become of it."""
+        told = self._state.notices.get(notice_id)
+        return told.stored if told else None
+
+    def notices_of(self, incident_id: str) -> list[StoredNotice]:
+        """Return an incident's notices in the order in which they were added."""
+        stored = (told.stored for told in self._state.notices.values())
+        return [each for each in stored if each.notice.incident == incident_id]
+
+    def attempts(self, notice_id: str) -> list[Attempt]:
+        """Return the attempts to send a notice, in order."""
+        return [attempt for of_notice, attempt in self._state.attempts if of_notice == notice_id]
+
+    def rendered(self, notice_id: str) -> bytes | None:
+        """Return the bytes that went out last."""
+        stored = self.notice(notice_id)
+        return self.raw(stored.rendered_sha256) if stored and stored.rendered_sha256 else None
+
+    def outbox_counts(self) -> Mapping[str, int]:
+        """Count the notices by state."""
+        states = [told.stored.state for told in self._state.notices.values()]
+        return {str(state): states.count(state) for state in NoticeState}
+
+    def oldest_due_notice(self, now: datetime) -> datetime | None:
+        """Return since when the longest waiting notice is due."""
+        return min((told.stored.due_at for told in self._leasable(now)), default=None)
+
+    def _leasable(self, now: datetime) -> Iterator[_Told]:
+        return (told for told in self._state.notices.values() if self._may_be_leased(told, now))
+
+    def _may_be_leased(self, told: _Told, now: datetime) -> bool:
+        """Whether it is queued and due, or its lease ran out, and nothing that goes before it is still on its way."""
+        before = self._state.notices.get(told.stored.notice.after or "")
+        return told.free_at is not None and told.free_at <= now and (before is None or before.free_at is None)
+
+    # ---------------------------------------------------------------------------------------------------- evidence
+
+    def append_evidence(self, kind: str, subject: str, body: Mapping[str, object], *, at: datetime) -> Sealed:
+        """Seal one entry after the last one and keep it."""
+        chain = self._draft.evidence
+        entry = documents.sealed(chain[-1] if chain else None, kind, subject, body, at=at)
+        chain.append(entry)
+        return entry
+
+    def evidence(self, *, after: int = 0) -> Iterator[Sealed]:
+        """Return the entries that follow number `after`."""
+        return iter(self._state.evidence[after:])
+
+    def keep_raw(self, body: bytes, *, at: datetime) -> str:
+        """Keep bytes once under their SHA-256."""
+        utc(at)
+        sha256 = _sha256(body)
+        self._draft.raw.setdefault(sha256, body)
+        return sha256
+
+    def raw(self, sha256: str) -> bytes | None:
+        """Return kept bytes."""
+        return self._state.raw.get(sha256)
+
+    # ----------------------------------------------------------------------------------- schedule, processes, feeds
+
+    def claim_job(self, name: str, *, now: datetime, every: timedelta) -> bool:
+        """Whether the caller is the one to run this job now (a due time out of all reason is not believed)."""
+        jobs = self._draft.jobs
+        due_at = jobs.get(name)
+        if due_at is not None and now < due_at <= now + 2 * every:
+            return False
+        jobs[name] = utc(now + every)
+        return True
+
+    def process_beat(self, process: ProcessSeen) -> None:
+        """Note a sign of life."""
+        self._draft.processes[process.name] = replace(
+            process, seen_at=utc(process.seen_at), started_at=utc(process.started_at)
+        )
+
+    def processes(self) -> list[ProcessSeen]:
+        """Return every process that was ever seen, by name."""
+        return [process for _, process in sorted(self._state.processes.items())]
+
+    def feed_seen(
+        self,
+        feed: str,
+        *,
+        asked_at: datetime | None = None,
+        record_at: datetime | None = None,
+        received: int = 0,
+        kept: int = 0,
+        dropped: int = 0,
+        broken: int = 0,
+        error: str | None = None,
+    ) -> None:
+        """Add to a feed's counts and move its times on."""
+        seen = FeedSeen(
+            feed=feed,
+            asked_at=utc(asked_at) if asked_at else None,
+            record_at=utc(record_at) if record_at else None,
+            received=received,
+            kept=kept,
+            dropped=dropped,
+            broken=broken,
+            error=error,
+        )
+        feeds = self._draft.feeds
+        known = feeds.get(feed)
+        feeds[feed] = merged(known, seen) if known else seen
+
+    def feeds(self) -> list[FeedSeen]:
+        """Return what every feed has done, by name."""
+        return [feed for _, feed in sorted(self._state.feeds.items())]
+
+
+def _sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
