@@ -51,24 +51,24 @@ class AwsPrincipal(Part, frozen=True):
 
     arn: Arn
     unique_id: str | None = None
-    managed_policies: list[Arn] = []
+    managed_policies: list[Arn] = field(default_factory=list)
 
 
 class AwsVendorFeeds(Part, frozen=True):
     """The vendor's own resources that carry the audit events; a change of any of them blinds the watch."""
 
-    event_buses: list[Arn] = []
-    queues: list[Arn] = []
-    rules: list[Arn] = []
-    topics: list[Arn] = []
-    trail_buckets: list[str] = []
+    event_buses: list[Arn] = field(default_factory=list)
+    queues: list[Arn] = field(default_factory=list)
+    rules: list[Arn] = field(default_factory=list)
+    topics: list[Arn] = field(default_factory=list)
+    trail_buckets: list[str] = field(default_factory=list)
 
 
 class AwsVendor(Part, frozen=True):
     """The vendor on AWS."""
 
     accounts: list[AwsAccount]
-    principals: list[AwsPrincipal] = []
+    principals: list[AwsPrincipal] = field(default_factory=list)
     feeds: AwsVendorFeeds = field(default_factory=AwsVendorFeeds)
 
 
@@ -78,22 +78,22 @@ class AwsOrganization(Part, frozen=True):
     id: str
     management_account: AccountId
     root: str
-    units: list[str] = []
+    units: list[str] = field(default_factory=list)
 
 
 class AwsCustomerFeeds(Part, frozen=True):
     """The customer's own resources that forward its audit events to the vendor."""
 
-    trails: list[Arn] = []
-    rules: list[Arn] = []
-    heartbeat_rules: list[Arn] = []
-    topics: list[Arn] = []
+    trails: list[Arn] = field(default_factory=list)
+    rules: list[Arn] = field(default_factory=list)
+    heartbeat_rules: list[Arn] = field(default_factory=list)
+    topics: list[Arn] = field(default_factory=list)
 
 
 class AwsCustomer(Part, frozen=True):
     """The customer on AWS."""
 
-    accounts: list[AccountId] = []
+    accounts: list[AccountId] = field(default_factory=list)
     organization: AwsOrganization | None = None
     feeds: AwsCustomerFeeds = field(default_factory=AwsCustomerFeeds)
 
@@ -103,7 +103,7 @@ class AwsMultiRegion(Part, frozen=True):
 
     type: Literal["PRIMARY", "REPLICA"]
     primary: KeyArn
-    replicas: list[KeyArn] = []
+    replicas: list[KeyArn] = field(default_factory=list)
 
 
 class AwsKey(Part, frozen=True):
@@ -112,8 +112,8 @@ class AwsKey(Part, frozen=True):
     origin: Literal["AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"] = "AWS_KMS"
     custom_key_store_id: str | None = None
     multi_region: AwsMultiRegion | None = None
-    aliases: list[Arn] = []
-    policy_tags: list[str] = []
+    aliases: list[Arn] = field(default_factory=list)
+    policy_tags: list[str] = field(default_factory=list)
     needs_vendor_organization: bool = False
 
 
@@ -133,7 +133,7 @@ class Grant(Part, frozen=True):
 
     id: str
     grantee: str = ""
-    operations: list[str] = []
+    operations: list[str] = field(default_factory=list)
     purpose: str = ""
 
 
@@ -144,7 +144,7 @@ class Consumer(Part, frozen=True):
     store: str
     name: str = ""
     region: str | None = None
-    topology: dict[str, bool | str] = {}
+    topology: dict[str, bool | str] = field(default_factory=dict)
 
 
 class Terms(Part, frozen=True):
@@ -174,9 +174,9 @@ class KeyEntry(Part, frozen=True):
     cloud: Literal["aws", "azure", "gcp"] = "aws"
     name: str = ""
     exception: KeyException | None = None
-    access: list[Access] = []
-    grants: list[Grant] = []
-    consumers: list[Consumer] = []
+    access: list[Access] = field(default_factory=list)
+    grants: list[Grant] = field(default_factory=list)
+    consumers: list[Consumer] = field(default_factory=list)
     aws: AwsKey = field(default_factory=AwsKey)
     azure: AzureKey | None = None
     gcp: GcpKey | None = None
@@ -186,7 +186,7 @@ class Instance(Part, frozen=True):
     """One dedicated instance, run by the vendor for one customer."""
 
     id: Identifier
-    keys: list[KeyEntry] = []
+    keys: list[KeyEntry] = field(default_factory=list)
     name: str = ""
     purpose: str = ""
     business_owner: str = ""
@@ -198,9 +198,9 @@ class Customer(Part, frozen=True):
 
     id: Identifier
     name: str = ""
-    contacts: list[Contact] = []
-    account_staff: list[Staff] = []
-    instances: list[Instance] = []
+    contacts: list[Contact] = field(default_factory=list)
+    account_staff: list[Staff] = field(default_factory=list)
+    instances: list[Instance] = field(default_factory=list)
     aws: AwsCustomer = field(default_factory=AwsCustomer)
     azure: AzureCustomer | None = None
     gcp: GcpCustomer | None = None
@@ -223,7 +223,7 @@ class Document(Part, frozen=True):
 
     version: Literal[1]
     vendor: Vendor
-    customers: list[Customer] = []
+    customers: list[Customer] = field(default_factory=list)
 
 
 # ------------------------------------------------------------------------------------------------------------- index
@@ -275,9 +275,12 @@ class Register:
 
 
 def canonical(key: str) -> str:
-    """Return the canonical spelling of a key id: the hex part of an AWS key ARN in lower case (aws.md, 3.0)."""
+    """Return the canonical spelling of a key id: the hex part of an AWS key ARN in lower case (aws.md, 3.0).
+
+    Keys of other clouds keep theirs: case counts on Google Cloud, and Azure's half compares ids in its own way.
+    """
     head, slash, tail = key.rpartition("key/")
-    return f"{head}{slash}{tail.lower()}" if slash else key
+    return f"{head}{slash}{tail.lower()}" if slash and key.startswith("arn:") else key
 
 
 def registered_keys(document: Document) -> Iterator[RegisteredKey]:

@@ -5,7 +5,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from watchdog.register import AwsKey, AwsPrincipal, Customer, Document, Instance, KeyEntry, Vendor, canonical
+from watchdog.clouds import WATCHED
+from watchdog.parts import KEY_FORMS
+from watchdog.register import AwsKey, AwsPrincipal, Customer, Document, Instance, KeyEntry, Register, Vendor, canonical
 from watchdog.words import KeyOwner
 
 T = TypeVar("T")
@@ -17,11 +19,15 @@ _CLOUDS = ("aws.", "azure.", "gcp.")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that does not fit. `place` is a path in the document, `fix` says how to mend it."""
+    """One thing that does not fit. `place` is a path in the document, `fix` says how to mend it.
+
+    `misleads`: as long as it stands, records read against the document would be taken for those of other keys.
+    """
 
     place: str
     text: str
     fix: str
+    misleads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ def check(
     `stores` gives the known stores, each with the names of its topology facts (`ImpactTable.topologies()`); None leaves
     that question open. `knows_timezone` tells whether a time zone's name exists.
     """
-    return list(_Check(document, stores, knows_timezone).findings())
+    return [*_Check(document, stores, knows_timezone).findings(), *_azure(document)]
 
 
 class _Check:
@@ -125,10 +131,21 @@ class _Check:
         yield from _once(self._instances, instance.id, f"{place}.id", "instance id")
         for spot, entry in _numbered(f"{place}.keys", instance.keys):
             yield from self._use(spot, entry)
-            yield from self._owner(spot, entry, customer, of)
-            yield from _aws_key(f"{spot}.aws", entry.aws, entry.key)
-            yield from self._access(spot, entry)
+            yield from self._agreed(spot, entry, customer, of)
             yield from self._consumers(spot, entry)
+            misspelt = list(_spelling(spot, entry))
+            yield from misspelt
+            if entry.cloud not in WATCHED:
+                yield Finding(
+                    f"{spot}.cloud",
+                    f"keys of this cloud ({entry.cloud}) can be explained but not watched yet",
+                    "leave the key out of the register that is imported; its records can be read with "
+                    f"`byok-watchdog explain --cloud {entry.cloud}`",
+                )
+            elif not misspelt:
+                yield from self._owner(spot, entry, customer, of)
+                yield from _aws_key(f"{spot}.aws", entry.aws, entry.key)
+                yield from self._access(spot, entry)
 
     def _use(self, place: str, entry: KeyEntry) -> Iterator[Finding]:
         name = canonical(entry.key)
@@ -138,6 +155,22 @@ class _Check:
                 f"{place}.key",
                 f"key {entry.key} already serves the instance at {before}; one key serves one instance",
                 "give each instance a key of its own, or remove one of the two entries",
+            )
+
+    def _agreed(self, place: str, entry: KeyEntry, customer: Customer, of: str) -> Iterator[Finding]:
+        if entry.owner is KeyOwner.VENDOR:
+            return
+        if entry.exception is None:
+            yield Finding(
+                place,
+                "the key is the customer's, but the approved exception is missing",
+                "add exception: {reference: ...}, or set owner: vendor",
+            )
+        if not customer.contacts:
+            yield Finding(
+                f"{of}.contacts",
+                f"nobody at {customer.id} can be told, although its own key is in use",
+                "list at least one contact with name and email",
             )
 
     def _owner(self, place: str, entry: KeyEntry, customer: Customer, of: str) -> Iterator[Finding]:
@@ -155,18 +188,6 @@ class _Check:
                 f"{place}.key",
                 f"the key is the customer's, but its account {arn.account} is not one of the customer's",
                 f'add "{arn.account}" to {of}.aws.accounts, or correct the ARN, or set owner: vendor',
-            )
-        if entry.exception is None:
-            yield Finding(
-                place,
-                "the key is the customer's, but the approved exception is missing",
-                "add exception: {reference: ...}, or set owner: vendor",
-            )
-        if not customer.contacts:
-            yield Finding(
-                f"{of}.contacts",
-                f"nobody at {customer.id} can be told, although its own key is in use",
-                "list at least one contact with name and email",
             )
 
     def _access(self, place: str, entry: KeyEntry) -> Iterator[Finding]:
@@ -269,6 +290,30 @@ def _multi_region(place: str, aws: AwsKey, arn: _Arn, key: str) -> Iterator[Find
             f"type is {family.type}, which does not fit the primary {family.primary}",
             "set type: PRIMARY exactly when primary is this key's own ARN, else REPLICA",
         )
+
+
+def _spelling(place: str, entry: KeyEntry) -> Iterator[Finding]:
+    form = KEY_FORMS[entry.cloud]
+    if re.search(form.pattern, entry.key):
+        return
+    others = [name for name, other in KEY_FORMS.items() if re.search(other.pattern, entry.key)]
+    fix = f"set cloud: {others[0]}" if others else f"write it like {form.example}"
+    yield Finding(f"{place}.key", f"{entry.key[:100]!r} is not {form.name}", fix, misleads=True)
+
+
+def _azure(document: Document) -> Iterator[Finding]:
+    if not any(_has_azure(customer) for customer in document.customers) and document.vendor.azure is None:
+        return
+    # Only a register with Azure in it pays for Azure's rules.
+    from watchdog.clouds.azure import fit  # noqa: PLC0415
+
+    for found in fit.findings(Register(document)):
+        yield Finding(*found)
+
+
+def _has_azure(customer: Customer) -> bool:
+    keys = (entry for instance in customer.instances for entry in instance.keys)
+    return customer.azure is not None or any(entry.cloud == "azure" for entry in keys)
 
 
 # ------------------------------------------------------------------------------------------------------------- small

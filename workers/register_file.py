@@ -41,8 +41,8 @@ class Fault:
 class RegisterFaults(Exception):  # noqa: N818  # the plural says that all faults come at once
     """Everything that is wrong with a register file, together, in the order of the file.
 
-    `document` is set when the form of the file is sound and only what it says does not fit together: enough to read
-    records against, not enough to watch with.
+    `document` is set when the form of the file and the ids of its keys are sound, and only what it says does not fit
+    together: enough to read records against, not enough to watch with.
     """
 
     def __init__(self, name: str, faults: list[Fault], document: Document | None = None) -> None:
@@ -79,8 +79,10 @@ def parse(text: str, *, name: str, stores: Mapping[str, Collection[str]] | None 
         document = msgspec.convert(plain, Document)
     except (msgspec.ValidationError, RecursionError) as error:
         raise RegisterFaults(name, _faults(text, plain, stores, error)) from error
-    if check(document, stores=stores, knows_timezone=knows_timezone):
-        raise RegisterFaults(name, _faults(text, plain, stores), document)
+    findings = check(document, stores=stores, knows_timezone=knows_timezone)
+    if findings:
+        sound = not any(finding.misleads for finding in findings)
+        raise RegisterFaults(name, _faults(text, plain, stores), document if sound else None)
     return document
 
 

@@ -4,12 +4,14 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Any
+from datetime import date, datetime
+from typing import Annotated, Any
 
-from msgspec import ValidationError, convert, inspect
+from msgspec import Meta, ValidationError, convert, inspect
 
-from watchdog.register import AccountId, Arn, Document, Email, Identifier, KeyArn
+from watchdog.parts import KEY_FORMS, AccountId, Arn, Email, Identifier, KeyArn
+from watchdog.register import Document
+from watchdog.register_azure import Guid, ResourceId
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,13 @@ _PATTERNS = {
     _pattern(Identifier): _Words("a short id of letters, digits, dots, dashes and underscores", "acme-prod"),
     _pattern(AccountId): _Words("an AWS account id: twelve digits, in quotes", '"111122223333"'),
     _pattern(Arn): _Words("an ARN", "arn:aws:iam::111122223333:role/acme-prod"),
-    _pattern(KeyArn): _Words(
-        "the full ARN of a KMS key", "arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555"
-    ),
+    _pattern(KeyArn): _Words(KEY_FORMS["aws"].name, KEY_FORMS["aws"].example),
     _pattern(Email): _Words("an e-mail address", "alice@acme.example"),
+    _pattern(Guid): _Words("the GUID of something in Azure or Entra", "11111111-2222-3333-4444-555555555555"),
+    _pattern(ResourceId): _Words(
+        "the full id of an Azure resource",
+        "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/acme/providers/...",
+    ),
 }
 _TEXT = _Words("a text", '"..."')
 _ACCOUNT = _pattern(AccountId)
@@ -96,6 +101,10 @@ class Form:
                 return kind.cls(self._choice([one.value for one in kind.cls], value, place))
             case inspect.DateType():
                 return self._date(value, place)
+            case inspect.DateTimeType():
+                return self._moment(kind, value, place)
+            case inspect.IntType():
+                return self._whole(kind, value, place)
             case inspect.BoolType():
                 return self._bool(value, place)
             case _:
@@ -171,7 +180,7 @@ class Form:
         return built
 
     def _text(self, kind: inspect.StrType, value: object, place: str) -> str:
-        words = _PATTERNS.get(kind.pattern, _TEXT) if kind.pattern else _TEXT
+        words = _words(kind)
         if not isinstance(value, str):
             return self._not_text(kind, words, value, place)
         if kind.pattern and not re.search(kind.pattern, value):
@@ -214,6 +223,24 @@ class Form:
             self._note(place, f"expected a date, found {self._shown(value, place)}", "write it like 2026-03-31")
             return None
 
+    def _moment(self, kind: inspect.DateTimeType, value: object, place: str) -> datetime | None:
+        try:
+            found: datetime = convert(value, Annotated[datetime, Meta(tz=kind.tz)])
+        except ValidationError:
+            text = f"expected a date and time with its zone, found {self._shown(value, place)}"
+            self._note(place, text, "write it like 2026-03-31T12:00:00Z")
+            return None
+        return found
+
+    def _whole(self, kind: inspect.IntType, value: object, place: str) -> int:
+        try:
+            found: int = convert(value, Annotated[int, Meta(ge=kind.ge, le=kind.le)])
+        except ValidationError:
+            text = f"expected a whole number{_bounds(kind)}, found {self._shown(value, place)}"
+            self._note(place, text, "write a number that fits")
+            return kind.ge or 0
+        return found
+
     def _bool(self, value: object, place: str) -> bool:
         if isinstance(value, bool):
             return value
@@ -246,6 +273,18 @@ class Form:
                 return repr(value)[:100]
 
 
+def _words(kind: inspect.StrType) -> _Words:
+    if kind.pattern is None:
+        return _TEXT
+    return _PATTERNS.get(kind.pattern) or _Words(f"a text of the form {kind.pattern}", _TEXT.example)
+
+
+def _bounds(kind: inspect.IntType) -> str:
+    least = [f"at least {kind.ge}"] if kind.ge is not None else []
+    most = [f"at most {kind.le}"] if kind.le is not None else []
+    return "".join(f", {bound}" for bound in least + most)
+
+
 def _name(kind: inspect.Type) -> str:
     match kind:
         case inspect.BoolType():
@@ -261,7 +300,7 @@ def _example(kind: inspect.Type) -> str:
         case inspect.Metadata():
             return _example(kind.type)
         case inspect.StrType():
-            return _PATTERNS[kind.pattern].example if kind.pattern in _PATTERNS else _TEXT.example
+            return _words(kind).example
         case inspect.ListType():
             return f"[{_example(kind.item_type)}]"
         case inspect.LiteralType():

@@ -32,10 +32,10 @@ def catalogue(name: str, purpose: str | None, *, as_json: bool) -> None:
         for row in rows:
             json_line(row)
         return
-    _print(rows)
+    _print(name, rows)
 
 
-def _print(rows: Sequence[Row]) -> None:
+def _print(cloud: str, rows: Sequence[Row]) -> None:
     """Print the rows under what they are seen through, as that is what somebody has to set up."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -46,4 +46,4 @@ def _print(rows: Sequence[Row]) -> None:
             click.echo(filled(f"{row.operation} ({row.service}): ", row.effect, indent="  "))
             click.secho(filled("", row.note, indent="      "), fg="bright_black")
         click.echo()
-    click.echo(f"{count(len(rows), 'row')}. Filters to install: byok-watchdog catalogue --for list")
+    click.echo(f"{count(len(rows), 'row')}. Filters to install: byok-watchdog catalogue --cloud {cloud} --for list")
