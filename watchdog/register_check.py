@@ -131,21 +131,18 @@ class _Check:
         yield from _once(self._instances, instance.id, f"{place}.id", "instance id")
         for spot, entry in _numbered(f"{place}.keys", instance.keys):
             yield from self._use(spot, entry)
-            yield from self._agreed(spot, entry, customer, of)
-            yield from self._consumers(spot, entry)
             misspelt = list(_spelling(spot, entry))
             yield from misspelt
             if entry.cloud not in WATCHED:
-                yield Finding(
-                    f"{spot}.cloud",
-                    f"keys of this cloud ({entry.cloud}) can be explained but not watched yet",
-                    "leave the key out of the register that is imported; its records can be read with "
-                    f"`byok-watchdog explain --cloud {entry.cloud}`",
-                )
-            elif not misspelt:
+                yield _unwatched(spot, entry)
+            by_arn = entry.cloud == "aws" and not misspelt
+            if by_arn:
                 yield from self._owner(spot, entry, customer, of)
+            yield from self._agreed(spot, entry, customer, of)
+            if by_arn:
                 yield from _aws_key(f"{spot}.aws", entry.aws, entry.key)
                 yield from self._access(spot, entry)
+            yield from self._consumers(spot, entry)
 
     def _use(self, place: str, entry: KeyEntry) -> Iterator[Finding]:
         name = canonical(entry.key)
@@ -299,6 +296,15 @@ def _spelling(place: str, entry: KeyEntry) -> Iterator[Finding]:
     others = [name for name, other in KEY_FORMS.items() if re.search(other.pattern, entry.key)]
     fix = f"set cloud: {others[0]}" if others else f"write it like {form.example}"
     yield Finding(f"{place}.key", f"{entry.key[:100]!r} is not {form.name}", fix, misleads=True)
+
+
+def _unwatched(place: str, entry: KeyEntry) -> Finding:
+    return Finding(
+        f"{place}.cloud",
+        f"keys of this cloud ({entry.cloud}) can be explained but not watched yet",
+        "leave the key out of the register that is imported; its records can be read with "
+        f"`byok-watchdog explain --cloud {entry.cloud}`",
+    )
 
 
 def _azure(document: Document) -> Iterator[Finding]:

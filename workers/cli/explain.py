@@ -31,8 +31,8 @@ def explain(register_path: str, *, as_json: bool, every: bool, cloud: str, paths
     """Tell what records mean: for which key, with what effect, and why.
 
     PATHS are files and folders (read recursively), or - for standard input: single records, EventBridge events, SQS
-    and SNS bodies, LookupEvents answers, CloudTrail files, JSON lines, plain or gz. With --json every record is
-    printed.
+    and SNS bodies, LookupEvents answers, CloudTrail files, JSON lines, plain or gz; with --cloud the deliveries and
+    logs of another cloud. Which cloud it is, is never guessed. With --json every record is printed.
     """
     register = _register(register_path)
     missing = [path for path in paths if path != "-" and not Path(path).exists()]

@@ -123,7 +123,7 @@ def test_the_catalogue_says_of_every_operation_through_what_it_is_seen(bare: Pla
     shown = " ".join(told.out.split())
     assert [] == [row.operation for row in rows if " ".join(f"{row.operation} ({row.service})".split()) not in shown]
     assert "No record: only a probe can tell" in told.out.splitlines()
-    assert f"{len(rows)} rows. Filters to install: byok-watchdog catalogue --for list" in told.out
+    assert f"{len(rows)} rows. Filters to install: byok-watchdog catalogue --cloud aws --for list" in told.out
     assert [] == steered(told.out)
 
 

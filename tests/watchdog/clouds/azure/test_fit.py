@@ -10,13 +10,11 @@ import pytest
 from tests.samples_azure import SAMPLES, register_of
 from tests.watchdog.clouds.azure.world import (
     APP,
-    DATA_KEY,
     DATA_VAULT,
     FILES_VAULT,
     GLOBEX_SUBSCRIPTION,
     INITECH_KEY,
     INITECH_PRINCIPAL,
-    V1,
     document,
 )
 from watchdog.clouds.azure.fit import findings
