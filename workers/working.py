@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 
 from alerts import letters
@@ -19,6 +19,9 @@ READING = timedelta(seconds=55)
 """How long one reading of a delivery may take before another process may begin it again."""
 
 BATCH = 50
+
+HEAD_START = 0.25
+"""Seconds for which a page has this process to itself, before the other notices are handed on."""
 
 SIDE_BY_SIDE = 8
 """Notices of one record that a process sends at the same time when it cannot hand them on."""
@@ -69,6 +72,7 @@ class Work:
         # Side by side: a pager that hangs must hold up neither the second page nor the customer's mail.
         with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
             sent = [pool.submit(deliver_leased, self.runtime, page, now=utc_now()) for page in observed.pages]
+            wait(sent, timeout=HEAD_START)
             self.send(observed.notices)
         for page in sent:
             page.result()

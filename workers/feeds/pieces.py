@@ -75,6 +75,14 @@ def cut(stream: Readable, name: str, limits: Limits = LIMITS) -> Iterator[Piece]
     raises, but for OSError, which ends the file as an error piece.
     """
     text = _Text(_utf8(_plain(_read(stream), limits)))
+    if text.is_one_line(limits.piece):
+        # The common large document, as CloudTrail writes it: it is joined once, from all its chunks.
+        head, lines = text.take(limits.document), False
+        if text.over and text.broken is None:
+            yield _small(head, name, lines=False)
+        else:
+            yield from _document(head, text, name, limits)
+        return
     head = text.take(limits.piece)
     # A break within the head is treated like one further on: by the form of what could be read.
     lines = _looks_like_lines(head)
@@ -122,7 +130,7 @@ def _plain(chunks: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
     if len(first) == 1:
         first += next(chunks, b"")
     joined = _chain(first, chunks)
-    return _inflated(joined, limits) if first.startswith(_GZIP) else joined
+    yield from _inflated(joined, limits) if first.startswith(_GZIP) else joined
 
 
 def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
@@ -201,44 +209,61 @@ def _transcoded(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 
 
 class _Text:
-    """The text of the stream, taken in portions; remembers that it is over, and why if it broke."""
+    """The text of the stream, taken in portions; remembers that it is over, and why if it broke.
 
-    __slots__ = ("_chunks", "_rest", "broken", "over")
+    What was read and is not taken yet is held in its chunks: large texts are joined once.
+    """
+
+    __slots__ = ("_chunks", "_fault", "_held", "_length", "_spent")
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
-        self._rest = b""
-        self.over = False
-        self.broken: str | None = None
+        self._held: list[bytes] = []
+        self._length = 0
+        self._spent = False
+        self._fault: str | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether everything is taken."""
+        return self._spent and not self._held
+
+    @property
+    def broken(self) -> str | None:
+        """Why the text ended before its end; None as long as something is left to take."""
+        return self._fault if self.over else None
+
+    def is_one_line(self, size: int) -> bool:
+        """Whether no line ends in the first `size` bytes. Nothing is taken; says no when in doubt."""
+        self._look(size)
+        return not any(b"\n" in chunk for chunk in self._held)
 
     def take(self, size: int) -> bytes:
         """Return `size` bytes, or all that is left."""
-        parts, length = [self._rest], len(self._rest)
-        while length < size and not self.over:
+        self._look(size)
+        parts, left = [], size
+        while left > 0 and self._held:
+            chunk = self._held.pop(0)
+            if len(chunk) > left:
+                self._held.insert(0, chunk[left:])
+                chunk = chunk[:left]
+            parts.append(chunk)
+            left -= len(chunk)
+        self._length -= size - left
+        self._look(1)  # so that a text of just the asked size is known to be over
+        return b"".join(parts)
+
+    def _look(self, size: int) -> None:
+        while self._length < size and not self._spent:
             try:
                 chunk = next(self._chunks, None)
             except _BreakError as error:
-                chunk, self.broken = None, str(error)
+                chunk, self._fault = None, str(error)
             if chunk is None:
-                self.over = True
-            else:
-                parts.append(chunk)
-                length += len(chunk)
-        joined = b"".join(parts)
-        self._rest = joined[size:]
-        if self._rest:
-            return joined[:size]
-        if not self.over:
-            self._peek()
-        return joined
-
-    def _peek(self) -> None:
-        """Find out whether anything follows, so that a text of just the asked size is known to be over."""
-        try:
-            self._rest = next(self._chunks, b"")
-        except _BreakError as error:
-            self.broken = str(error)
-        self.over = not self._rest
+                self._spent = True
+            elif chunk:
+                self._held.append(chunk)
+                self._length += len(chunk)
 
 
 # ------------------------------------------------------------------------------------------------------------- form

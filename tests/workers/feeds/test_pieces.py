@@ -377,3 +377,38 @@ def test_no_record_is_lost_wherever_the_cuts_fall(sizes: list[int], piece: int, 
 
     assert numbers(pieces) == [(number, number) for number in range(1, len(sizes) + 1)]
     assert errors(pieces) == []
+
+
+class _Tiny:
+    """Hands out two bytes at a time, fewer than a UTF-32 character has."""
+
+    def __init__(self, body: bytes) -> None:
+        self._stream = io.BytesIO(body)
+
+    def read(self, _size: int, /) -> bytes:
+        return self._stream.read(2)
+
+
+class _Dead:
+    """Fails at once, as a file on a disk that has gone."""
+
+    def read(self, _size: int, /) -> bytes:
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_reads_that_end_inside_a_character_lose_nothing(encoding: str) -> None:
+    text = lines(5).decode()
+
+    pieces = list(cut(_Tiny(text.encode(encoding)), "f", SMALL))
+
+    assert numbers(pieces) == [(number, number) for number in range(1, 6)]
+    assert errors(pieces) == []
+
+
+def test_a_file_that_fails_at_the_first_read_is_told_and_does_not_raise() -> None:
+    pieces = list(cut(_Dead(), "f", SMALL))
+
+    assert good(pieces) == []
+    assert len(errors(pieces)) == 1
+    assert "Input/output error" in errors(pieces)[0]

@@ -42,7 +42,7 @@ from watchdog.clouds.aws.triage import (
 from watchdog.clouds.aws.trust import Origin, origin_of
 from watchdog.register import Register
 
-CHUNK = 32 * 1024  # bytes decoded at a time: small enough that cutting one record out of its chunk costs little
+CHUNK = 64 * 1024  # bytes decoded at a time: small enough that cutting one record out of its chunk costs little
 DEPTH = 6  # queue answer, topic, envelope, file: more wrappers than any real delivery has
 
 NARROW = msgspec.json.Decoder(Narrow)
@@ -80,6 +80,7 @@ class Sorting(Struct):
     index: Index | None
     into: Unpacked = field(default_factory=Unpacked)
     seen: dict[str, int] = field(default_factory=dict)
+    known: dict[bytes, bool] = field(default_factory=dict)
 
     # ------------------------------------------------------------------------------------------------- whole deliveries
 
@@ -199,14 +200,14 @@ class Sorting(Struct):
         if self.detail:
             self.pieces(cut())
             return
-        tokens = self.index.tokens if self.index else None
+        tokens, known = self.index.tokens if self.index else None, self.known
         picked = [
             place
             for place, row in enumerate(rows)
             if not row.event_name
             or (
                 (row.event_source in LOOK_AT or row.error_code is not None)
-                and (row.event_source in WRAPPED or may_matter(row, tokens))
+                and (row.event_source in WRAPPED or may_matter(row, tokens, known))
             )
         ]
         done = 0

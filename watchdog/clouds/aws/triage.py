@@ -40,14 +40,23 @@ class Narrow(Struct, gc=False, rename="camel"):
     resources: Raw = NOTHING
 
 
-def may_matter(row: Narrow, tokens: Collection[bytes] | None) -> bool:
-    """Whether a record may concern a register. `tokens` are the registered ids; None when no register is at hand."""
+def may_matter(row: Narrow, tokens: Collection[bytes] | None, known: dict[bytes, bool]) -> bool:
+    """Whether a record may concern a register. `tokens` are the registered ids; None when no register is at hand.
+
+    `known` remembers for one delivery which resources are ours: the same few keys are used again and again.
+    """
     source, name, error = row.event_source, row.event_name, row.error_code
     if source == KMS:
         if error:
             return _failure_matters(name, error, row, tokens)
         if name in FREQUENT:
-            return name not in HARMLESS if tokens is None else _is_ours(IN_RESOURCES.findall(row.resources), tokens)
+            if tokens is None:
+                return name not in HARMLESS
+            resources = bytes(row.resources)
+            ours = known.get(resources)
+            if ours is None:
+                ours = known[resources] = _is_ours(IN_RESOURCES.findall(resources), tokens)
+            return ours
         return name not in NEVER
     if name in ELSEWHERE.get(source or "", ()):
         return True
@@ -63,7 +72,7 @@ def record_may_matter(record: Record, index: Index | None) -> bool:
         error_message=Raw(record.message.encode()),
         resources=Raw("".join(f'"{arn}"' for arn in record.resources).encode()),
     )
-    return may_matter(row, index.tokens if index else None)
+    return may_matter(row, index.tokens if index else None, {})
 
 
 def why_dropped(source: str, name: str) -> str:
