@@ -244,6 +244,17 @@ def _order(mark: Mark) -> tuple[datetime, int, str]:
     return mark.at, rank, mark.id
 
 
+def informed(health: Health, mark: Mark) -> Mark:
+    """Return an operator's mark placed after everything that is known when it is made; any other mark as it is.
+
+    A cloud's clock may run ahead of ours: a decision must not be overtaken by the very records that it rests on.
+    """
+    newest = max((known.at for known in health.marks), default=mark.at)
+    if mark.origin is not Origin.OPERATOR or mark.at > newest:
+        return mark
+    return replace(mark, at=newest + timedelta(microseconds=1))
+
+
 def settle(health: Health) -> Health:
     """Drop the marks that a proof has made history, so that a key's marks do not grow for ever.
 

@@ -83,7 +83,7 @@ def advance(
     healths = dict(known.healths)
     for subject, added in marks.items():
         before = healths.get(subject, Health(subject=subject))
-        after = health.add(before, added)
+        after = health.add(before, [health.informed(before, mark) for mark in added])
         if probed and subject in probed:
             said = probed[subject]
             after = replace(after, probed_at=said.at, probe_passed=said.passed, probe_words=said.words)

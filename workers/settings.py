@@ -22,7 +22,7 @@ EMBEDDED = "embedded"
 _SOCKET_PATH_BYTES = 100  # Linux allows 107
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+\Z")
 
-LEASE = timedelta(seconds=45)
+LEASE = timedelta(seconds=60)
 """Longer than any channel's time-outs together, shorter than anybody should wait for a page to be sent again."""
 
 SWEEP_AFTER = timedelta(seconds=10)

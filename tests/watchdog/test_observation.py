@@ -240,6 +240,14 @@ def test_a_named_decision_resolves_and_is_named() -> None:
     assert (Stage.RESOLVED, "encrypt and decrypt worked") == (story.incident.stage, story.incident.resolved_by)
 
 
+def test_a_decision_counts_although_the_clouds_clock_runs_ahead_of_ours() -> None:
+    story = Story()
+    story.push(signal(Effect.KEY_DISABLED))
+    story.push(signal(Effect.KEY_ENABLED, 5), now=T0 + 4 * MINUTE)
+    story.prove(ACME_KEY, T0 + 4.5 * MINUTE, by=Origin.OPERATOR)
+    assert Stage.RESOLVED == story.incident.stage
+
+
 @pytest.mark.parametrize("effect", [Effect.ATTEMPT_FAILED, Effect.NO_EFFECT, Effect.ROTATED, Effect.UNTRUSTED])
 def test_what_changes_nothing_tells_nobody(effect: Effect) -> None:
     story = Story()
