@@ -32,7 +32,7 @@ def explain(register_path: str, *, as_json: bool, every: bool, cloud: str, paths
 
     PATHS are files and folders (read recursively), or - for standard input: single records, EventBridge events, SQS
     and SNS bodies, LookupEvents answers, CloudTrail files, JSON lines, plain or gz; with --cloud the deliveries and
-    logs of another cloud. Which cloud it is, is never guessed. With --json every record is printed.
+    logs of another cloud; the cloud is never guessed. With --json every record is printed.
     """
     register = _register(register_path)
     missing = [path for path in paths if path != "-" and not Path(path).exists()]
