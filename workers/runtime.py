@@ -85,6 +85,12 @@ class Runtime:
         log: structlog.stdlib.BoundLogger = structlog.get_logger().bind(process=self.name)
         return log
 
+    def close(self) -> None:
+        """Close the store, if it was opened."""
+        opened: Store | None = self.__dict__.get("store")
+        if opened is not None:
+            opened.close()
+
     def world(self, unit: Unit, register: Register) -> World:
         """Return what the deciding part needs beside the state, for one transaction."""
 

@@ -59,8 +59,10 @@ def runtime(*, prepare: bool = False) -> Iterator[Runtime]:
         else:
             _expect_store(chosen)
         made = Runtime(chosen)
-        yield made
-        made.store.close()
+        try:
+            yield made
+        finally:  # also when the command ends with an exit status of its own
+            made.close()
     except StoreUnavailable as fault:
         fail(f"The store cannot be used: {fault}", hint=fault.hint())
     except SettingsFaults as faults:
