@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from watchdog.assessment import WATCH, Assessment
-from watchdog.words import Fault, Severity, Stage, Verdict
+from watchdog.words import Fault, Severity, Stage
 
 VENDOR_WATCH = f"{WATCH}vendor"
 
@@ -191,9 +191,3 @@ def is_worse(one: Stage, other: Stage) -> bool:
 def dedup_key(incident: Incident) -> str:
     """Name of the alert of the current turn: a worse stage pages anew, a late resolve cannot close a newer one."""
     return f"{incident.id}:{incident.stage}:{incident.turn}"
-
-
-def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the worst of the verdicts, `healthy` for none."""
-    order = list(Verdict)
-    return max(verdicts, key=order.index, default=Verdict.HEALTHY)
