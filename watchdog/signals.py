@@ -22,7 +22,9 @@ class Signal:
 
     `occurred_at` is the event's own time, aware and UTC. `deadline` is the moment the provider named or that follows
     from the documented rule; `deadline_source` says which. `subject` is what was lost or given where a key has several
-    (a grant id, a principal, a key store). `customer` is set when the record speaks of a customer's feed, not of a key.
+    (a grant id, a principal, a key store). `version` is set when it is about one version of the key only, `resource` is
+    the provider's full name of what is concerned where that is less than the key. `customer` is set when the record
+    speaks of a customer's feed, not of a key.
     """
 
     effect: Effect
@@ -38,6 +40,8 @@ class Signal:
     cause: Cause | None = None
     means: Means | None = None
     subject: str | None = None
+    version: str | None = None
+    resource: str | None = None
     event_id: str | None = None
     probe: bool = False
     partial: bool = False

@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from types import FrameType
 
 import structlog
@@ -16,16 +15,17 @@ from alerts.interface import Outcome
 from watchdog import clouds, operators
 from watchdog.notices import OperatorFacts
 from watchdog.words import Severity
+from workers import settings
 from workers.broker import Hand, make_app
 from workers.clouds.aws.objects import S3Objects
 from workers.consumer import Consumer
 from workers.delivering import deliver
-from workers.feeds.folder import FolderSource
+from workers.feeds import kinds
 from workers.feeds.interface import Source
 from workers.intake import Intake
 from workers.observing import Queued
 from workers.runtime import Runtime, utc_now
-from workers.settings import FeedSettings
+from workers.settings import FeedSettings, SettingsFault, SettingsFaults
 from workers.store.interface import ProcessSeen, StoreUnavailable, Unit, Unreadable
 from workers.working import Work
 
@@ -58,17 +58,12 @@ def make_work(runtime: Runtime) -> Work:
 
 
 def make_source(feed: FeedSettings) -> Source:
-    """Return the source of a configured feed."""
-    if feed.kind == "folder":
-        folder = Path(str(feed.options["path"]))
-        folder.mkdir(parents=True, exist_ok=True)
-        return FolderSource(folder, name=feed.name, cloud=feed.cloud)
-    from workers.feeds.sqs import VISIBILITY, SqsSource  # noqa: PLC0415 - boto3 takes half a second to import
-
-    return SqsSource(
-        str(feed.options["url"]), name=feed.name, cloud=feed.cloud, region=feed.options.get("region"),
-        visibility=feed.options.get("visibility_seconds", VISIBILITY),
-    )  # fmt: skip
+    """Return the source of a configured feed. Raises SettingsFaults with all that its options lack."""
+    options = settings.resolved(feed)
+    try:
+        return kinds.make_source(feed.kind, feed.name, feed.cloud, options)
+    except ValueError as error:  # the source's own report of its options, all of them in one text
+        raise SettingsFaults([SettingsFault(f"feeds.{feed.name}", str(error))]) from error
 
 
 class Presence:

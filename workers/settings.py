@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alerts.channels import CHANNELS
+from workers.feeds.kinds import KINDS, FeedKind, Option, Shape
 
 HOME_VARIABLE = "BYOK_WATCHDOG_HOME"
 CONFIG_VARIABLE = "BYOK_WATCHDOG_CONFIG"
@@ -29,12 +30,13 @@ SWEEP_AFTER = timedelta(seconds=10)
 """A row that nobody has worked by then was lost by the broker, or by a worker that died."""
 
 _STORES = ("sqlite:///", "postgresql+psycopg://")
-_FEED_KINDS = {"sqs": ("url", "region", "visibility_seconds"), "folder": ("path",)}
-_TEXTS = ("url", "region", "path")
 _WORKER = ("concurrency", "lease_seconds", "sweep_after_seconds")
-_VISIBILITY = (5, 43200)  # seconds; SQS takes up to twelve hours
 _LEASE = (3, 600)
 _SWEEP_AFTER = (1, 600)
+_OF_EVERY_FEED = ("kind", "cloud", "customers")
+_DROPS = {"drop": "aws", "drop-azure": "azure", "drop-gcp": "gcp"}
+"""The folders that are watched when no feed is configured, by the cloud whose records are put there."""
+
 _TOP = ("store", "broker", "feeds", "channels", "routes", "operators", "customer_mail", "worker", "home")
 
 
@@ -56,12 +58,16 @@ class SettingsFaults(Exception):  # noqa: N818 - the plural says that all faults
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedSettings:
-    """One feed: where audit records come from."""
+    """One feed: where audit records come from. `options` still hold references (`env:NAME`) instead of secrets.
+
+    `customers` are those of whom its records are believed; None: of all whose records can come this way.
+    """
 
     name: str
     kind: str
     cloud: str
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(repr=False)  # somebody may have written the secret itself
+    customers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,34 +252,69 @@ def _number(
 
 def _feeds(plain: dict[str, Any], home: Path, faults: list[SettingsFault]) -> tuple[FeedSettings, ...]:
     if not plain:
-        return (FeedSettings(name="drop", kind="folder", cloud="aws", options={"path": str(home / "drop")}),)
+        return tuple(
+            FeedSettings(name=name, kind="folder", cloud=cloud, options={"path": str(home / name)})
+            for name, cloud in _DROPS.items()
+        )
     found = []
     for name, options in plain.items():
         place = f"feeds.{name}"
-        kind = _kind(options, place, _FEED_KINDS, faults)
+        kind = _kind(options, place, KINDS, faults)
         if kind is None:
             continue
-        rest = {key: value for key, value in options.items() if key not in {"kind", "cloud"}}
-        required = _FEED_KINDS[kind][0]
-        if required not in rest:
-            faults.append(SettingsFault(f"{place}.{required}", "is missing"))
-        faults += [
-            SettingsFault(f"{place}.{key}", f"must be a text, is {rest[key]!r}")
-            for key in _TEXTS
-            if not isinstance(rest.get(key, ""), str)
-        ]
-        faults += [
-            SettingsFault(f"{place}.{key}", f"unknown; a feed of kind {kind} knows: {_list(_FEED_KINDS[kind])}")
-            for key in rest
-            if key not in _FEED_KINDS[kind]
-        ]
-        if "visibility_seconds" in rest and kind == "sqs":
-            _number(rest, place, "visibility_seconds", 0, _VISIBILITY, faults)
-        cloud = options.get("cloud", "aws")
-        if cloud != "aws":
-            faults.append(SettingsFault(f"{place}.cloud", f"must be 'aws', is {cloud!r}"))
-        found.append(FeedSettings(name=name, kind=kind, cloud=cloud, options=rest))
+        rest = {key: value for key, value in options.items() if key not in _OF_EVERY_FEED}
+        _options(rest, kind, place, faults)
+        found.append(
+            FeedSettings(
+                name=name, kind=kind, cloud=_cloud(options, KINDS[kind], place, faults), options=rest,
+                customers=_customers(options, place, faults),
+            )
+        )  # fmt: skip
     return tuple(found)
+
+
+def _options(rest: Mapping[str, Any], kind: str, place: str, faults: list[SettingsFault]) -> None:
+    options = KINDS[kind].options
+    faults += [
+        SettingsFault(f"{place}.{key}", "is missing")
+        for key, option in options.items()
+        if option.required and key not in rest
+    ]
+    known = [*options, *_OF_EVERY_FEED]
+    for key, value in rest.items():
+        if key not in options:
+            faults.append(SettingsFault(f"{place}.{key}", f"unknown; a feed of kind {kind} knows: {_list(known)}"))
+        elif options[key].shape is Shape.SECONDS:
+            _number(rest, place, key, 0, options[key].bounds, faults)
+        elif not _has_shape(value, options[key]):
+            faults.append(SettingsFault(f"{place}.{key}", f"must be {options[key].shape.value}, is {value!r}"))
+
+
+def _has_shape(value: object, option: Option) -> bool:
+    if option.shape in {Shape.TEXTS, Shape.SECRETS}:
+        return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, str)
+
+
+def _cloud(options: Mapping[str, Any], kind: FeedKind, place: str, faults: list[SettingsFault]) -> str:
+    """Return whose records a feed carries; a kind that serves one cloud only need not say it, and a folder's is AWS."""
+    cloud = options.get("cloud", kind.clouds[0])
+    if cloud in kind.clouds:
+        return str(cloud)
+    faults.append(SettingsFault(f"{place}.cloud", f"must be one of {_list(kind.clouds)}, is {cloud!r}"))
+    return kind.clouds[0]
+
+
+def _customers(
+    options: Mapping[str, Any], place: str, faults: list[SettingsFault]
+) -> tuple[str, ...] | None:  # fmt: skip
+    wanted = options.get("customers")
+    if wanted is None:
+        return None
+    if isinstance(wanted, list) and wanted and all(isinstance(one, str) for one in wanted):
+        return tuple(wanted)
+    faults.append(SettingsFault(f"{place}.customers", f"must be a list of customers' ids, is {wanted!r}"))
+    return None
 
 
 def _channels(plain: dict[str, Any], faults: list[SettingsFault]) -> tuple[ChannelSettings, ...]:
@@ -353,21 +394,27 @@ def _secret_in(path: Path, place: str) -> str:
     return found
 
 
-def resolved(channel: ChannelSettings) -> dict[str, object]:
-    """Return a channel's options with the secrets in place; lists are resolved one by one.
+def resolved(one: ChannelSettings | FeedSettings) -> dict[str, object]:
+    """Return the options of a channel or a feed with the secrets in place; lists are resolved one by one.
 
     Raises SettingsFaults with every secret that is missing.
     """
+    section = "channels" if isinstance(one, ChannelSettings) else "feeds"
     found: dict[str, object] = {}
     faults: list[SettingsFault] = []
-    for key, value in channel.options.items():
+    for key, value in one.options.items():
         try:
-            found[key] = _resolved(value, f"channels.{channel.name}.{key}")
+            found[key] = _resolved(value, f"{section}.{one.name}.{key}") if _may_refer(one, key) else value
         except SettingsFaults as missing:
             faults += missing.faults
     if faults:
         raise SettingsFaults(faults)
     return found
+
+
+def _may_refer(one: ChannelSettings | FeedSettings, key: str) -> bool:
+    """Whether an option may be a reference: in a channel every one, in a feed those that are secret."""
+    return isinstance(one, ChannelSettings) or KINDS[one.kind].options[key].shape in {Shape.SECRET, Shape.SECRETS}
 
 
 def _resolved(value: object, place: str) -> object:

@@ -74,9 +74,11 @@ def test_without_file_and_variables_everything_runs_embedded_below_the_working_f
     assert home == found.home
     assert f"sqlite:///{home}/watchdog.db" == found.store_url
     assert f"redis+socket://{home}/broker.sock" == found.celery_broker_url()
-    assert [("drop", "folder", str(home / "drop"))] == [
-        (feed.name, feed.kind, feed.options["path"]) for feed in found.feeds
-    ]
+    assert [
+        ("drop", "folder", "aws", str(home / "drop")),
+        ("drop-azure", "folder", "azure", str(home / "drop-azure")),
+        ("drop-gcp", "folder", "gcp", str(home / "drop-gcp")),
+    ] == [(feed.name, feed.kind, feed.cloud, feed.options["path"]) for feed in found.feeds]
     assert [("console", "console")] == [(channel.name, channel.kind) for channel in found.channels]
     assert ("console", ("console",), {"default": ("console",)}) == (
         found.customer_mail,
@@ -147,6 +149,11 @@ kind = "sqs"
 queue = "q"
 visibility_seconds = 1
 cloud = "gcp"
+customers = "acme"
+[feeds.four]
+kind = "event_grid_push"
+secrets = "env:A"
+tenants = [1]
 [feeds.three]
 kind = "folder"
 path = 3
@@ -178,11 +185,15 @@ def test_every_fault_comes_at_once_with_its_place_and_what_may_stand_there(tmp_p
         "worker.concurrency": "from 1 to 256, is 0",
         "worker.lease_seconds": "is 'long'",
         "worker.threads": "there are: 'concurrency', 'lease_seconds', 'sweep_after_seconds'",
-        "feeds.one.kind": "must be one of 'folder', 'sqs', is 'kafka'",
+        "feeds.one.kind": "'pubsub_push', 'sqs', 'storage_queue', is 'kafka'",
         "feeds.two.url": "is missing",
-        "feeds.two.queue": "a feed of kind sqs knows: 'region', 'url', 'visibility_seconds'",
+        "feeds.two.queue": "a feed of kind sqs knows: 'cloud', 'customers', 'kind', 'region', 'url', 'visibility_seconds'",
         "feeds.two.visibility_seconds": "is 1",
-        "feeds.two.cloud": "must be 'aws', is 'gcp'",
+        "feeds.two.cloud": "must be one of 'aws', is 'gcp'",
+        "feeds.two.customers": "must be a list of customers' ids, is 'acme'",
+        "feeds.four.secrets": "must be a list of texts: env:NAME or file:/path, is 'env:A'",
+        "feeds.four.tenants": "must be a list of texts, is [1]",
+        "feeds.four.listen": "is missing",
         "feeds.three.path": "must be a text, is 3",
         "channels.call.kind": "must be one of 'console', 'pagerduty', 'smtp', 'webhook', is 'telephone'",
         "channels.text.kind": "is ['sms']",

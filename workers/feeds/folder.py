@@ -5,11 +5,11 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from workers.feeds.interface import FeedFault, Reason, Received
 from workers.feeds.pieces import LIMITS, Form, Limits, Piece, cut
@@ -103,6 +103,13 @@ class _File:
 class _Receipt:
     file: _File
     id: str
+
+
+def source(name: str, cloud: str, options: Mapping[str, Any]) -> "FolderSource":
+    """Return the source of a feed of kind `folder`; the folder is made if it is not there."""
+    folder = Path(options["path"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return FolderSource(folder, name=name, cloud=cloud)
 
 
 class FolderSource:

@@ -58,6 +58,12 @@ def client(region: str | None = None) -> SqsClient:
     return made
 
 
+def source(name: str, cloud: str, options: Mapping[str, Any]) -> "SqsSource":
+    """Return the source of a feed of kind `sqs`."""
+    visibility = options.get("visibility_seconds", VISIBILITY)
+    return SqsSource(options["url"], name=name, cloud=cloud, region=options.get("region"), visibility=visibility)
+
+
 class SqsSource:
     """Source that reads one queue. `visibility` is asked for with every message, whatever the queue's own is.
 
