@@ -77,7 +77,7 @@ def untrusted(feed: str, signal: Signal, routing: Routing, *, at: datetime) -> l
         what=f"A record on feed {feed} was not believed and changed nothing. {signal.reason}",
         where=signal.event_id or signal.operation or "no event id",
         next="Find out who can write to this feed. If the sender is genuine, correct its account, organisation or "
-        "topic in the register and replay the record.",
+        "topic in the register (or the feed's `customers` in the settings) and replay the record.",
         at=at,
         severity=Severity.ERROR,
     )

@@ -4,13 +4,14 @@ import hashlib
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from watchdog.cloud import Broken, Cloud, Entry, Pointer, Unpacked
+from watchdog.hearing import heard
 from watchdog.register import Register
 from watchdog.signals import Signal
 from watchdog.words import Effect
@@ -115,7 +116,10 @@ class _Judged:
 
 
 class Intake:
-    """Takes in what feeds receive. Safe between threads. Raises StoreUnavailable, with nothing committed."""
+    """Takes in what feeds receive. Safe between threads. Raises StoreUnavailable, with nothing committed.
+
+    `customers` names, for the feeds that are set up for certain customers only, of whom their records are believed.
+    """
 
     def __init__(  # the parts of the house it works with, and the clocks
         self,
@@ -124,6 +128,7 @@ class Intake:
         clouds: Callable[[str], Cloud],
         *,
         objects: Mapping[str, Objects] | None = None,
+        customers: Mapping[str, Collection[str]] | None = None,
         on_quarantine: InCommit = lambda _unit, _feed, _pieces: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
@@ -132,6 +137,7 @@ class Intake:
         self._registry = registry
         self._clouds = clouds
         self._objects = objects or {}
+        self._customers = customers or {}
         self._on_quarantine = on_quarantine
         self._now = now
         self._monotonic = monotonic
@@ -284,7 +290,7 @@ class Intake:
             judged.counts.dropped += unpacked.dropped_count
             folding = _Folding(message.received_at)
             for entry in unpacked.entries:
-                found = self._weigh(cloud, entry, register, message)
+                found = self._weigh(feed, cloud, entry, register, message)
                 if isinstance(found, str):
                     broken.append(Broken(number=entry.number, reason=found, raw=entry.raw))
                 else:
@@ -308,7 +314,9 @@ class Intake:
         counts.received = len(judged.records) + len(judged.deliveries) + counts.dropped + counts.broken
         return judged
 
-    def _weigh(self, cloud: str, entry: Entry, register: Register, message: Received) -> Sequence[Signal] | str:
+    def _weigh(
+        self, feed: str, cloud: str, entry: Entry, register: Register, message: Received
+    ) -> Sequence[Signal] | str:
         """Return what an entry means for the register, or (a text) why that cannot be told."""
         try:
             signals = self._clouds(cloud).meaning(entry.raw, register, received_at=message.received_at)
@@ -321,7 +329,7 @@ class Intake:
             return "our own code found no meaning at all, not even `no_effect`"
         if Effect.UNREADABLE in effects and effects <= {Effect.UNREADABLE, Effect.NO_EFFECT}:
             return next(signal.reason for signal in signals if signal.effect is Effect.UNREADABLE)
-        return signals
+        return heard(signals, register, self._customers.get(feed))
 
     def _refusal(self, cloud: str, pointer: Pointer, register: Register) -> str | None:
         objects = self._objects.get(cloud)

@@ -9,6 +9,7 @@ import msgspec
 
 from watchdog import clouds, operators
 from watchdog.health import Health, Mark, Origin, settle
+from watchdog.hearing import heard
 from watchdog.incidents import Incident
 from watchdog.notices import Kind, Notice, Reader, Verified
 from watchdog.observation import Changes, Known, advance, observe, subjects_of
@@ -74,7 +75,11 @@ def observe_row(runtime: Runtime, inbox_id: int, *, now: datetime, lease_pages: 
 
 def _observe(runtime: Runtime, unit: Unit, arrived: Arrived, now: datetime, *, lease_pages: bool) -> Observed:
     register = runtime.registry.current(unit)
-    signals = clouds.cloud(arrived.cloud).meaning(arrived.body, register, received_at=arrived.received_at)
+    signals = heard(
+        clouds.cloud(arrived.cloud).meaning(arrived.body, register, received_at=arrived.received_at),
+        register,
+        runtime.settings.customers_by_feed.get(arrived.feed),
+    )
     subjects = set(subjects_of(signals))
     changes = observe(
         signals, known(unit, subjects), runtime.world(unit, register), received_at=arrived.received_at, now=now

@@ -47,8 +47,8 @@ def make_intake(runtime: Runtime) -> Intake:
         note_quarantined(runtime, unit, feed, pieces)
 
     return Intake(
-        runtime.store, runtime.registry, clouds.cloud, objects={"aws": S3Objects()}, on_quarantine=on_quarantine,
-        now=utc_now,
+        runtime.store, runtime.registry, clouds.cloud, objects={"aws": S3Objects()},
+        customers=runtime.settings.customers_by_feed, on_quarantine=on_quarantine, now=utc_now,
     )  # fmt: skip
 
 

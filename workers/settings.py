@@ -96,6 +96,11 @@ class Settings:
     lease: timedelta = LEASE
     sweep_after: timedelta = SWEEP_AFTER
 
+    @property
+    def customers_by_feed(self) -> dict[str, tuple[str, ...]]:
+        """The customers of each feed that is set up for certain customers only."""
+        return {feed.name: feed.customers for feed in self.feeds if feed.customers is not None}
+
     def feed(self, name: str) -> FeedSettings:
         """Return the feed of this name. Raises SettingsFaults naming the feeds there are."""
         for one in self.feeds:

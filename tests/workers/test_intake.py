@@ -573,3 +573,13 @@ def test_noise_on_sqlite_writes_once_a_second_at_most(tmp_path: Path) -> None:
         assert store.writes <= 6 + 1
         with store.read() as unit:
             assert [feed.dropped for feed in unit.feeds()] == [100]
+
+
+def test_what_a_feed_says_of_others_than_its_customers_is_kept_one_by_one_for_the_operators(house: House) -> None:
+    uses = [line(f"e{number}", says=["use_succeeded"], of=ACME_KEY) for number in range(4)]
+    intake = Intake(house.store, Registry(house.store), lambda _: house.cloud, customers={"only-globex": ("globex",)})
+
+    believed = intake.take("of-all", "fake", [message("m1", *uses)])
+    distrusted = intake.take("only-globex", "fake", [message("m2", *uses)])
+
+    assert (believed.counts.kept, distrusted.counts.kept) == (2, 4)  # of equal uses first and last are enough

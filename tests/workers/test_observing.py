@@ -1,7 +1,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -390,3 +390,14 @@ def test_an_incident_whose_time_has_come_is_looked_at_once(runtime: Runtime) -> 
     assert (Stage.IRREVERSIBLE_SOON, 2) == (incident(runtime).stage, incident(runtime).turn)
     assert () == advance_incident(runtime, opened.id, now=due)
     assert () == advance_incident(runtime, "KW-999", now=due)
+
+
+def test_a_feed_that_is_set_up_for_others_cannot_move_a_key_and_its_operators_hear_of_it(runtime: Runtime) -> None:
+    only = replace(runtime.settings.feeds[0], customers=("globex",))
+    runtime.settings = replace(runtime.settings, feeds=(only,))
+    found = observed(runtime, json.dumps(change("DisableKey")).encode())
+    assert found.effects == ("untrusted",)
+    assert state(runtime.store).healths == []
+    (told,) = operator_facts(runtime)
+    assert "set up for others: " in told.what
+    assert "`customers`" in told.next

@@ -187,7 +187,7 @@ def test_every_fault_comes_at_once_with_its_place_and_what_may_stand_there(tmp_p
         "worker.threads": "there are: 'concurrency', 'lease_seconds', 'sweep_after_seconds'",
         "feeds.one.kind": "'pubsub_push', 'sqs', 'storage_queue', is 'kafka'",
         "feeds.two.url": "is missing",
-        "feeds.two.queue": "a feed of kind sqs knows: 'cloud', 'customers', 'kind', 'region', 'url', 'visibility_seconds'",
+        "feeds.two.queue": "knows: 'cloud', 'customers', 'kind', 'region', 'url', 'visibility_seconds'",
         "feeds.two.visibility_seconds": "is 1",
         "feeds.two.cloud": "must be one of 'aws', is 'gcp'",
         "feeds.two.customers": "must be a list of customers' ids, is 'acme'",
