@@ -1,4 +1,4 @@
-"""Tolerant reading of JSON fields: null or a wrong type never raises, the field is just not there."""
+"""Fields as Azure writes them, on top of the tolerant reading that all clouds share."""
 
 import base64
 import binascii
@@ -7,6 +7,26 @@ import re
 from collections.abc import Mapping
 
 import msgspec
+
+from watchdog.reading import items, mapping, text, texts, whole
+
+__all__ = [
+    "ANYTHING",
+    "UnreadableError",
+    "decoded",
+    "embedded",
+    "items",
+    "mapping",
+    "mended",
+    "pick",
+    "stated",
+    "text",
+    "texts",
+    "truth",
+    "unbased",
+    "whole",
+    "why_unreadable",
+]
 
 UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 TRUTHS: dict[object, bool] = {"true": True, "false": False, "1": True, "0": False, 1: True, 0: False}
@@ -17,28 +37,6 @@ ANYTHING = msgspec.json.Decoder(object)
 
 class UnreadableError(Exception):
     """A piece of a delivery cannot be read; the text says why, for the operator."""
-
-
-def text(value: object) -> str | None:
-    """Return the value when it is a text that says something, else None."""
-    return value if isinstance(value, str) and value else None
-
-
-def mapping(value: object) -> Mapping[str, object]:
-    """Return the value when it is an object, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def items(value: object) -> list[object]:
-    """Return a list as it is, nothing for null, and any other value as a list of one."""
-    if isinstance(value, list):
-        return value
-    return [] if value is None else [value]
-
-
-def texts(value: object) -> list[str]:
-    """Return the texts in a list, or the one text that stands in place of a list."""
-    return [item for item in items(value) if isinstance(item, str)]
 
 
 def pick(fields: Mapping[str, object], name: str) -> object:
@@ -61,18 +59,6 @@ def truth(value: object) -> bool | None:
     if isinstance(value, str):
         return TRUTHS.get(value.strip().lower())
     return TRUTHS.get(value) if isinstance(value, int | float) else None
-
-
-def whole(value: object) -> int | None:
-    """Read a whole number that may be written as text; None when it is none."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    stripped = value.strip() if isinstance(value, str) else ""
-    return int(stripped) if stripped.isascii() and stripped.isdigit() and len(stripped) <= 18 else None
 
 
 def decoded(raw: bytes) -> object:

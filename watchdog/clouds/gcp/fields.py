@@ -1,44 +1,21 @@
-"""Tolerant reading of JSON fields: a wrong type never raises, the field is just not there; either spelling is read."""
+"""Fields as Google Cloud writes them, on top of the tolerant reading that all clouds share: either spelling is read."""
 
 from collections.abc import Mapping
 
+from watchdog.reading import items, mapping, mappings, text, texts, whole
 
-def text(value: object) -> str | None:
-    """Return the value when it is a text that says something, else None."""
-    return value if isinstance(value, str) and value else None
-
-
-def mapping(value: object) -> Mapping[str, object]:
-    """Return the value when it is an object, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def items(value: object) -> list[object]:
-    """Return the value when it is a list, else an empty one."""
-    return value if isinstance(value, list) else []
-
-
-def texts(value: object) -> list[str]:
-    """Return the texts in a list, or the one text that stands in place of a list."""
-    if isinstance(value, str):
-        return [value]
-    return [item for item in items(value) if isinstance(item, str)]
-
-
-def mappings(value: object) -> list[Mapping[str, object]]:
-    """Return the objects in a list."""
-    return [item for item in items(value) if isinstance(item, dict)]
-
-
-def whole(value: object) -> int:
-    """Read a status code: a number, or one written as text; 0 for anything else, as in an absent field."""
-    if isinstance(value, bool):
-        return 0
-    if isinstance(value, int):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10 else 0
+__all__ = [
+    "camel",
+    "covers",
+    "either",
+    "items",
+    "mapping",
+    "mappings",
+    "mask",
+    "text",
+    "texts",
+    "whole",
+]
 
 
 def camel(name: str) -> str:

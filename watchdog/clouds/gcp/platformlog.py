@@ -54,7 +54,7 @@ def signals(payload: Mapping[str, object], target: Target, index: Index) -> list
     name = event_in(payload)
     if name is None:
         return []
-    code = whole(mapping(mapping(payload.get(name)).get("status")).get("code"))
+    code = whole(mapping(mapping(payload.get(name)).get("status")).get("code")) or 0
     outcome = EVENTS[name][1 if code > 0 else 0]
     version = None if outcome.of_key else target.version
     fault = Fault.VENDOR if index.is_vendor_key(target.key) else Fault.CUSTOMER

@@ -235,7 +235,7 @@ def record_of(content: Mapping[str, object], payload: Mapping[str, object]) -> R
         response=mapping(payload.get("response")),
         metadata=mapping(payload.get("metadata")),
         service_data=mapping(payload.get("serviceData")),
-        code=whole(status.get("code")),
+        code=whole(status.get("code")) or 0,
         message=text(status.get("message")) or "",
         details=tuple(mappings(status.get("details"))),
         email=text(identity.get("principalEmail")),
@@ -246,7 +246,7 @@ def record_of(content: Mapping[str, object], payload: Mapping[str, object]) -> R
         resource_type=text(resource.get("type")),
         log=text(content.get("logName")),
         has_request=isinstance(payload.get("request"), dict),
-        is_split=whole(split.get("totalSplits")) > 1,
+        is_split=(whole(split.get("totalSplits")) or 0) > 1,
         is_long=bool(operation.get("first") or operation.get("last")),
         is_last=operation.get("last") is True,
     )
