@@ -10,6 +10,7 @@ from msgspec import Meta, field
 from watchdog.parts import AccountId, Arn, Email, Identifier, KeyArn, KeyId, Part, Partition, Text
 from watchdog.register_azure import AzureCustomer, AzureKey, AzureVendor
 from watchdog.register_gcp import GcpCustomer, GcpKey, GcpVendor
+from watchdog.register_probe import KeyProbe
 from watchdog.words import KeyOwner
 
 T = TypeVar("T")
@@ -180,6 +181,7 @@ class KeyEntry(Part, frozen=True):
     aws: AwsKey = field(default_factory=AwsKey)
     azure: AzureKey | None = None
     gcp: GcpKey | None = None
+    probe: KeyProbe | None = None
 
 
 class Instance(Part, frozen=True):
