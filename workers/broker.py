@@ -1,7 +1,7 @@
 """The broker: Celery's settings, the queues, and handing work on. The broker is a hint; the store is the truth."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from celery import Celery
@@ -13,9 +13,12 @@ from workers.observing import Queued
 from workers.settings import Settings
 from workers.store.interface import Carries
 
-URGENT, NORMAL, BULK = "urgent", "normal", "bulk"
-QUEUES = (URGENT, NORMAL, BULK)
-"""In the order in which a worker asks them: a page never waits behind a backfill."""
+URGENT, NORMAL, PROBE_NOW, PROBE, BULK = "urgent", "normal", "probe-now", "probe", "bulk"
+QUEUES = (URGENT, NORMAL, PROBE_NOW, PROBE, BULK)
+"""In the order in which a worker asks them: a page never waits behind a backfill.
+
+Nor behind a cloud that does not answer: probes, the wanted ones first, have a worker of their own.
+"""
 
 TASK_SECONDS = 50
 """Hard limit of one task. Below the visibility time-out, so that no task is handed out twice while it still runs."""
@@ -23,7 +26,7 @@ TASK_SECONDS = 50
 AWAY_SECONDS = 5.0
 """For how long a broker that could not be reached is not asked again: each try may cost a connection time-out."""
 
-OBSERVE, READ_DELIVERY, DELIVER = "byok.observe", "byok.read_delivery", "byok.deliver"
+OBSERVE, READ_DELIVERY, DELIVER, ASK = "byok.observe", "byok.read_delivery", "byok.deliver", "byok.ask"
 
 
 class BrokerAway(Exception):  # noqa: N818 - a state of the world, not a fault of the caller
@@ -103,7 +106,11 @@ class Hand:
         for notice in notices:
             self._send(DELIVER, notice.id, URGENT if notice.urgent else NORMAL)
 
-    def _send(self, task: str, argument: int | str, queue: str) -> None:
+    def probes(self, claims: Mapping[str, int], *, wanted: bool) -> None:
+        """Queue one batch of taken keys, each with its fence. Raises BrokerAway; their claims run out by themselves."""
+        self._send(ASK, dict(claims), PROBE_NOW if wanted else PROBE)
+
+    def _send(self, task: str, argument: int | str | dict[str, int], queue: str) -> None:
         if self._away is not None and self._monotonic() < self._ask_at:
             raise BrokerAway(str(self._away))
         try:

@@ -1,24 +1,35 @@
 """Observing: work one inbox row, one probe, one decision or the passing of time, each in one commit."""
 
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import msgspec
 
 from watchdog import clouds, operators
-from watchdog.health import Health, Mark, Origin, settle
+from watchdog.assessment import Assessment
+from watchdog.health import Condition, Health, Mark, Origin, Slot, add, judge, settle
 from watchdog.hearing import heard
 from watchdog.incidents import Incident
 from watchdog.notices import Kind, Notice, Reader, Verified
 from watchdog.observation import Changes, Known, advance, observe, subjects_of
+from watchdog.probing import proofs
 from watchdog.register import Register
 from watchdog.signals import Signal
-from watchdog.words import Effect, Verdict
+from watchdog.words import Effect, Means, Verdict
 from workers.runtime import Runtime
 from workers.stops import stop_at
-from workers.store.interface import Arrived, Lease, StoredHealth, StoredIncident, StoreUnavailable, Unit, Unreadable
+from workers.store.interface import (
+    Arrived,
+    Lease,
+    StoredHealth,
+    StoredIncident,
+    StoredProbe,
+    StoreUnavailable,
+    Unit,
+    Unreadable,
+)
 
 ATTEMPTS_AT_MOST = 5
 RETRY = timedelta(seconds=30)
@@ -80,10 +91,8 @@ def _observe(runtime: Runtime, unit: Unit, arrived: Arrived, now: datetime, *, l
         register,
         runtime.settings.customers_by_feed.get(arrived.feed),
     )
-    subjects = set(subjects_of(signals))
-    changes = observe(
-        signals, known(unit, subjects), runtime.world(unit, register), received_at=arrived.received_at, now=now
-    )
+    state = known(unit, set(subjects_of(signals)))
+    changes = observe(signals, state, runtime.world(unit, register), received_at=arrived.received_at, now=now)
     raw = unit.keep_raw(arrived.body, at=arrived.received_at)
     unit.append_evidence(
         "record",
@@ -98,6 +107,7 @@ def _observe(runtime: Runtime, unit: Unit, arrived: Arrived, now: datetime, *, l
         at=now,
     )
     notices = apply(unit, changes, register, now=now)
+    unit.want_probes(_to_be_probed(changes, state), at=now)
     notices += _tell_operators(runtime, unit, arrived, signals, now)
     unit.arrival_done(arrived.id, at=now, outcome=",".join(sorted({str(signal.effect) for signal in signals})))
     pages = _lease_pages(runtime, unit, notices, now) if lease_pages else []
@@ -107,6 +117,20 @@ def _observe(runtime: Runtime, unit: Unit, arrived: Arrived, now: datetime, *, l
         notices=tuple(_queued(notice for notice in notices if notice.id not in held)),
         pages=tuple(pages),
     )
+
+
+def _to_be_probed(changes: Changes, before: Known) -> set[str]:
+    """Return whose state a probe has to verify: where something has come to be wrong, or right, or cannot be."""
+    found = set(changes.probe_wanted)
+    for subject, (_, assessment) in changes.healths.items():
+        was = judge(before.healths[subject]).conditions if subject in before.healths else ()
+        if _open(was) != _open(assessment.judgement.conditions):
+            found.add(subject)
+    return found
+
+
+def _open(conditions: Iterable[Condition]) -> set[tuple[Slot, Means | None]]:
+    return {(condition.slot, condition.means) for condition in conditions}
 
 
 def _lease_pages(runtime: Runtime, unit: Unit, notices: Sequence[Notice], now: datetime) -> list[Lease]:
@@ -166,11 +190,28 @@ def known(unit: Unit, subjects: Iterable[str]) -> Known:
     found = [stored for stored in (unit.incident(one) for one in open_ids) if stored is not None]
     opened = [_incident.decode(stored.doc) for stored in found]
     wanted.update(subject for incident in opened for subject in incident.subjects)
-    stored = unit.healths(wanted)
-    healths = {subject: _health.decode(one.doc) for subject, one in stored.items()}
-    return Known(
-        healths={subject: healths.get(subject, Health(subject=subject)) for subject in wanted}, incidents=opened
-    )
+    return Known(healths=healths(unit, wanted), incidents=opened)
+
+
+def healths(unit: Unit, subjects: Collection[str]) -> dict[str, Health]:
+    """Load the health of each subject, with the last passing probe in it."""
+    stored, rows = unit.healths(subjects), unit.probes(subjects)
+    return {
+        subject: caught_up(
+            _health.decode(stored[subject].doc) if subject in stored else Health(subject=subject), rows.get(subject)
+        )
+        for subject in subjects
+    }
+
+
+def caught_up(health: Health, row: StoredProbe | None) -> Health:
+    """Return a health with the last passing probe in it: of many that say the same, some leave only their row."""
+    if row is None or row.last_at is None or row.last_passed is not True:
+        return health
+    if health.probed_at is None or health.probe_passed is not True or row.last_at <= health.probed_at:
+        return health
+    proven = add(health, proofs(at=row.last_at, reason=row.last_words))
+    return replace(proven, probed_at=row.last_at, probe_words=row.last_words)
 
 
 def _by_number(incident_id: str) -> int:
@@ -179,14 +220,8 @@ def _by_number(incident_id: str) -> int:
 
 def apply(unit: Unit, changes: Changes, register: Register, *, now: datetime) -> list[Notice]:
     """Write everything that has changed, with the evidence for it; return the notices that are new."""
-    for subject, (found, assessment) in changes.healths.items():
-        key = register.keys.get(subject)
-        unit.put_health(
-            StoredHealth(
-                subject=subject, doc=msgspec.json.encode(settle(found)), verdict=assessment.verdict,
-                customer=key.customer.id if key else "", changed_at=now,
-            )
-        )  # fmt: skip
+    unit.put_healths(_stored(subject, *found, register, now) for subject, found in changes.healths.items())
+    for subject, (_, assessment) in changes.healths.items():
         was = changes.was.get(subject, Verdict.BLIND)
         if was is not assessment.verdict:
             unit.append_evidence(
@@ -199,6 +234,14 @@ def apply(unit: Unit, changes: Changes, register: Register, *, now: datetime) ->
         unit.append_evidence("decision", incident_id, msgspec.to_builtins(decision), at=now)
     added = set(unit.add_notices(changes.notices))
     return [notice for notice in changes.notices if notice.id in added]
+
+
+def _stored(subject: str, found: Health, assessment: Assessment, register: Register, now: datetime) -> StoredHealth:
+    key = register.keys.get(subject)
+    return StoredHealth(
+        subject=subject, doc=msgspec.json.encode(settle(found)), verdict=assessment.verdict,
+        customer=key.customer.id if key else "", changed_at=now,
+    )  # fmt: skip
 
 
 def put_incident(unit: Unit, incident: Incident) -> None:

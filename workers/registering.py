@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from watchdog.register import Document, RegisteredKey, registered_keys
+from workers.probes.schedule import plans
 from workers.runtime import Runtime
 
 
@@ -44,6 +45,7 @@ def import_document(runtime: Runtime, document: Document, *, by: str, source: st
             removed=tuple(sorted(before.keys() - after.keys())),
             altered=tuple(sorted(key for key in after.keys() & before.keys() if _differs(after[key], before[key]))),
         )
+        unit.plan_probes(plans(after.values(), now=now))
         unit.append_evidence(
             "register", f"revision {revision}",
             {

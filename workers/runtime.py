@@ -22,6 +22,7 @@ from watchdog.repair import Step
 from watchdog.routing import ChannelRef, Routing
 from watchdog.words import Cause, Effect, Means
 from workers import settings as settings_module
+from workers.probes.probers import Probers
 from workers.registry import Registry
 from workers.settings import Settings, SettingsFaults
 from workers.store import open_store
@@ -80,13 +81,21 @@ class Runtime:
         return routing_of(self.settings)
 
     @cached_property
+    def probers(self) -> Probers:
+        """The probers of the clouds that are asked."""
+        return Probers(self.settings.probes.clouds)
+
+    @cached_property
     def log(self) -> structlog.stdlib.BoundLogger:
         """The log of this process."""
         log: structlog.stdlib.BoundLogger = structlog.get_logger().bind(process=self.name)
         return log
 
     def close(self) -> None:
-        """Close the store, if it was opened."""
+        """Close the store and the probers, if they were opened."""
+        made: Probers | None = self.__dict__.get("probers")
+        if made is not None:
+            made.close()
         opened: Store | None = self.__dict__.get("store")
         if opened is not None:
             opened.close()

@@ -15,6 +15,8 @@ NOTICE_GRACE = timedelta(seconds=3)
 SWEEP = timedelta(seconds=2)
 ADVANCE = timedelta(seconds=15)
 BEAT = timedelta(seconds=10)
+PROBE = timedelta(seconds=1)
+PLAN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Scheduler:
                 for name in (*runtime.channels, None)
             ),
             Job("advance", ADVANCE, self.advance),
+            Job("plan probes", PLAN, self.plan_probes),
+            *([Job("probe", PROBE, self.probe, claimed=False)] if runtime.settings.probes.clouds else []),
             Job("beat", BEAT, self.beat, claimed=False),
         )
 
@@ -74,6 +78,18 @@ class Scheduler:
                 failed = error
         if failed is not None:
             raise failed
+
+    def probe(self, now: datetime) -> None:
+        """Hand the keys on whose turn has come. Each is taken in the store, so any number of schedulers may do it."""
+        del now  # taking asks the clock itself
+        self.work.start_probes()
+
+    def plan_probes(self, now: datetime) -> None:
+        """Bring the rows of the probes in line with the register: an older program may have imported it."""
+        del now
+        changed = self.work.probing.plan()
+        if changed:
+            self.runtime.log.info("probes_planned", rows=changed)
 
     def beat(self, now: datetime) -> None:
         """Leave a sign of life."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alerts.channels import CHANNELS
+from watchdog.clouds import CLOUDS
 from workers.feeds.kinds import KINDS, FeedKind, Option, Shape
 
 HOME_VARIABLE = "BYOK_WATCHDOG_HOME"
@@ -37,7 +38,11 @@ _OF_EVERY_FEED = ("kind", "cloud", "customers")
 _DROPS = {"drop": "aws", "drop-azure": "azure", "drop-gcp": "gcp"}
 """The folders that are watched when no feed is configured, by the cloud whose records are put there."""
 
-_TOP = ("store", "broker", "feeds", "channels", "routes", "operators", "customer_mail", "worker", "home")
+_TOP = ("store", "broker", "feeds", "channels", "routes", "operators", "customer_mail", "worker", "probes", "home")
+
+_PROBES = ("clouds", "off", "at_once", "per_account")
+_AT_ONCE = (1, 256)
+_PER_ACCOUNT = (1, 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,19 @@ class ChannelSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSettings:
+    """How keys are probed. `clouds` are those for which this installation has credentials; of the others none is asked.
+
+    `at_once` is how many keys one process asks at the same time, `per_account` how many of one account are begun in a
+    second by all processes together.
+    """
+
+    clouds: tuple[str, ...] = ()
+    at_once: int = 16
+    per_account: int = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings. `broker_url` is "embedded" when this machine runs its own."""
 
@@ -95,6 +113,7 @@ class Settings:
     concurrency: int = 2
     lease: timedelta = LEASE
     sweep_after: timedelta = SWEEP_AFTER
+    probes: ProbeSettings = field(default_factory=ProbeSettings)
 
     @property
     def customers_by_feed(self) -> dict[str, tuple[str, ...]]:
@@ -187,6 +206,7 @@ def read(environment: Mapping[str, str], *, config: Path | None = None) -> tuple
         sweep_after=timedelta(
             seconds=_number(worker, "worker", "sweep_after_seconds", sweep_after, _SWEEP_AFTER, faults)
         ),
+        probes=_probes(_section(plain, "probes", faults), faults),
     )
     return found, faults
 
@@ -320,6 +340,26 @@ def _customers(
         return tuple(wanted)
     faults.append(SettingsFault(f"{place}.customers", f"must be a list of customers' ids, is {wanted!r}"))
     return None
+
+
+def _probes(plain: dict[str, Any], faults: list[SettingsFault]) -> ProbeSettings:
+    faults += [
+        SettingsFault(f"probes.{name}", f"unknown; there are: {_list(_PROBES)}")
+        for name in plain
+        if name not in _PROBES
+    ]
+    clouds, off = plain.get("clouds", []), plain.get("off", False)
+    if not isinstance(clouds, list) or not all(one in CLOUDS for one in clouds):
+        faults.append(SettingsFault("probes.clouds", f"must be a list of {_list(CLOUDS)}, is {clouds!r}"))
+        clouds = []
+    if not isinstance(off, bool):
+        faults.append(SettingsFault("probes.off", f"must be true or false, is {off!r}"))
+    plain_settings = ProbeSettings()
+    return ProbeSettings(
+        clouds=() if off else tuple(dict.fromkeys(clouds)),
+        at_once=_number(plain, "probes", "at_once", plain_settings.at_once, _AT_ONCE, faults),
+        per_account=_number(plain, "probes", "per_account", plain_settings.per_account, _PER_ACCOUNT, faults),
+    )
 
 
 def _channels(plain: dict[str, Any], faults: list[SettingsFault]) -> tuple[ChannelSettings, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from workers.broker import BULK, NORMAL, URGENT
+from workers.broker import BULK, NORMAL, PROBE, PROBE_NOW, URGENT
 from workers.settings import EMBEDDED, Settings
 
 LOG = structlog.get_logger(__name__)
@@ -84,9 +84,16 @@ class Supervisor:
         return [
             Child("scheduler", [*base, "scheduler"]),
             Child("worker", [*base, "worker", "--queues", f"{URGENT},{NORMAL}"]),
+            *self._probes(base),
             Child("worker-bulk", [*base, "worker", "--queues", BULK, "--concurrency", "1"]),
             *(Child(f"consume-{feed.name}", [*base, "consume", feed.name]) for feed in self._settings.feeds),
         ]
+
+    def _probes(self, base: Sequence[str]) -> list[Child]:
+        """A worker for the probes alone: a cloud that does not answer must not hold up a page."""
+        if not self._settings.probes.clouds:
+            return []
+        return [Child("worker-probes", [*base, "worker", "--queues", f"{PROBE_NOW},{PROBE}"])]
 
     def run(self, stop: threading.Event) -> None:
         """Keep every child alive until `stop` is set; then stop them."""

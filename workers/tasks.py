@@ -1,11 +1,11 @@
-"""The Celery worker: three thin tasks around the functions that every process can call."""
+"""The Celery worker: thin tasks around the functions that every process can call."""
 
 import os
 from functools import lru_cache
 
 import structlog
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import worker_process_init, worker_process_shutdown
 
 from workers import broker
 from workers.broker import Hand
@@ -40,9 +40,19 @@ def make_worker_app(settings: Settings) -> Celery:
     def deliver(notice_id: str) -> None:
         work().deliver(notice_id)
 
+    @app.task(name=broker.ASK)  # type: ignore[untyped-decorator]  # celery ships no types
+    def ask(claims: dict[str, int]) -> None:
+        work().probe(claims)
+
     @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]  # celery ships no types
     def warm_up(**_: object) -> None:
         """Open and read everything now: the first page must not wait for imports."""
         work().warm_up()
+
+    @worker_process_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]  # celery ships no types
+    def clear_up(**_: object) -> None:
+        """Let go of what this process has opened: clients of clouds among it."""
+        if work_of.cache_info().currsize:
+            work().close()
 
     return app

@@ -1,6 +1,6 @@
 """Viewing: the state of everything at one moment, for the status command; stale is never shown as fine."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,13 +9,18 @@ import msgspec
 from watchdog.assessment import Assessment, assess
 from watchdog.health import Health
 from watchdog.incidents import Incident
-from watchdog.register import Register
+from watchdog.register import Register, RegisteredKey
 from watchdog.words import Severity, Stage, Verdict
+from workers.observing import caught_up
+from workers.probes.schedule import probe_of
 from workers.runtime import Runtime
-from workers.store.interface import FeedSeen, ProcessSeen, StoredNotice, Unit
+from workers.store.interface import FeedSeen, ProcessSeen, StoredNotice, StoredProbe, Unit
 
 STALE = timedelta(seconds=60)
 """A process without a sign of life for so long is shown as gone."""
+
+OVERDUE = timedelta(minutes=5)
+"""How late a probe may be before that is shown."""
 
 _health = msgspec.json.Decoder(Health)
 _incident = msgspec.json.Decoder(Incident)
@@ -23,7 +28,7 @@ _incident = msgspec.json.Decoder(Incident)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectView:
-    """One key (or the watch of one customer) as it stands."""
+    """One key (or the watch of one customer) as it stands. `not_probed` says why nobody asks it (None: it is asked)."""
 
     subject: str
     customer: str
@@ -33,6 +38,9 @@ class SubjectView:
     incident: str | None
     probed_at: datetime | None
     probe_words: str | None
+    probe_passed: bool | None = None
+    next_probe_at: datetime | None = None
+    not_probed: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +105,14 @@ def _subjects(
     runtime: Runtime, unit: Unit, register: Register, open_of: Mapping[str, Incident], now: datetime
 ) -> Iterator[SubjectView]:
     seen = {stored.subject: _health.decode(stored.doc) for stored in unit.all_health()}
+    rows = {row.key: row for row in unit.all_probes()}
     world = runtime.world(unit, register)
     for subject in [*register.keys, *(subject for subject in seen if subject not in register.keys)]:
         key = register.keys.get(subject)
         if key is None and subject not in open_of:
             continue  # no longer registered and nothing open: history
-        found = seen.get(subject, Health(subject=subject))
+        row = rows.get(subject)
+        found = caught_up(seen.get(subject, Health(subject=subject)), row)
         incident = open_of.get(subject)
         yield SubjectView(
             subject=subject,
@@ -113,4 +123,21 @@ def _subjects(
             incident=incident.id if incident else None,
             probed_at=found.probed_at,
             probe_words=found.probe_words,
+            probe_passed=found.probe_passed,
+            next_probe_at=row.wanted_at or row.due_at if row else None,
+            not_probed=_not_probed(key, row, runtime.settings.probes.clouds, now) if key else None,
         )
+
+
+def _not_probed(key: RegisteredKey, row: StoredProbe | None, clouds: Collection[str], now: datetime) -> str | None:
+    """Say why a key is not probed, or not in time; None when it is."""
+    if probe_of(key).off:
+        return "never probed: the register says so (probe.off)"
+    if key.cloud not in clouds:
+        return f"not probed: [probes] in the settings does not name {key.cloud}"
+    if row is None or row.due_at is None:
+        return "not probed yet: the scheduler has made no plan for it"
+    late = now - row.due_at
+    if late > max(OVERDUE, row.every):
+        return f"not probed in time: due since {row.due_at:%Y-%m-%d %H:%M} UTC; does a scheduler run?"
+    return None

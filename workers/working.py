@@ -1,9 +1,10 @@
 """Working: what a task does, and what a process does by itself when nobody else can."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from alerts import letters
 from watchdog import operators
@@ -11,6 +12,7 @@ from workers.broker import BrokerAway, Hand
 from workers.delivering import Delivered, deliver, deliver_leased
 from workers.intake import Intake, Taken
 from workers.observing import Queued, observe_row
+from workers.probing import Probing
 from workers.runtime import Runtime, utc_now
 from workers.stops import stop_at
 from workers.store.interface import Arrived, Carries, StoreUnavailable
@@ -47,6 +49,17 @@ class Work:
     def by_itself(self) -> "Work":
         """Return the same work without the broker: everything is done in this process."""
         return Work(self.runtime, self.intake, None, self._monotonic)
+
+    @cached_property
+    def probing(self) -> Probing:
+        """The probes of this process."""
+        return Probing(self.runtime)
+
+    def close(self) -> None:
+        """Let go of everything that this process has opened."""
+        if "probing" in self.__dict__:
+            self.probing.close()
+        self.runtime.close()
 
     def warm_up(self) -> None:
         """Read what the first piece of work would have to read; a store that is away now may be back by then."""
@@ -114,6 +127,37 @@ class Work:
             with self.runtime.store.write() as unit:
                 told = set(unit.add_notices(notices))
             self.send(Queued(id=one.id, urgent=one.urgent) for one in notices if one.id in told)
+
+    def start_probes(self) -> int:
+        """Take the keys that are due and hand them on; return how many were taken.
+
+        Those whose taker has died are probed here, and all of them when nobody could be handed any: what the broker
+        lost is not given to it again.
+        """
+        taken = self.probing.take()
+        lost = [one for one in taken if one.lost]
+        fresh = [one for one in taken if not one.lost]
+        if taken and not self.probing.has_workers():
+            lost, fresh = taken, []
+        for wanted in (True, False):
+            for batch in self.probing.batches(one for one in fresh if one.wanted is wanted):
+                try:
+                    self._hand_probes(batch, wanted=wanted)
+                except BrokerAway:
+                    self.probe(batch)
+        for batch in self.probing.batches(lost):
+            self.probe(batch)
+        return len(taken)
+
+    def _hand_probes(self, batch: Mapping[str, int], *, wanted: bool) -> None:
+        if self.hand is None:
+            raise BrokerAway("this process works without a broker")
+        self.hand.probes(batch, wanted=wanted)
+
+    def probe(self, claims: Mapping[str, int]) -> None:
+        """Probe taken keys, and see that the notices of each go out without waiting for the slowest."""
+        for notices in self.probing.probe(claims):
+            self.send(notices)
 
     def row(self, inbox_id: int, carries: Carries) -> None:
         """Work one inbox row of either kind."""

@@ -23,6 +23,8 @@ REASONS: dict[str, str] = {
     "workers/intake.py: Intake._weigh": "a fault of our reading: the record goes to quarantine, and is told",
     "workers/observing.py: observe_row": "the row stays in the inbox, put aside with its error, which is told",
     "workers/processes.py: bare_alarm": "the last resort: after a fault of one sender the next one is asked",
+    "workers/probing.py: Probing._ask_one": "what a key's answers do to our code must not lose its batch; it is told",
+    "workers/probing.py: Probing.settle": "the other keys of the batch are settled; the one that fails is told",
     "workers/scheduler.py: Scheduler.advance": "the other incidents go on; then the failure flies, and is logged",
     "workers/scheduler.py: Scheduler._repeat": "one failed job must not end the schedule; it is logged",
 }

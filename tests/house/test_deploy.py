@@ -50,6 +50,7 @@ def test_the_settings_sample_shows_every_section_that_there_is(tmp_path: Path) -
         "operators",
         "customer_mail",
         "worker",
+        "probes",
         "home",
     }
 

@@ -11,7 +11,7 @@ from botocore import xform_name
 
 from tests.house.tree import ROOT, modules
 
-SERVICES = {"sqs", "s3", "kms", "sts"}
+SERVICES = {"sqs", "s3", "kms", "sts", "rds"}
 """The services that may be talked to. A further one needs its harmless operations below."""
 
 HARMLESS = {
@@ -22,8 +22,10 @@ HARMLESS = {
     "get_object", "head_object",
     # looking at a key, and trying it as the vendor's stores do
     "describe_key", "get_key_policy", "list_grants", "generate_data_key", "encrypt", "decrypt",
-    # who am I
-    "get_caller_identity",
+    # looking at a database under a key
+    "describe_db_instances", "describe_db_clusters",
+    # who am I, and becoming the vendor's role that a key is asked as
+    "get_caller_identity", "assume_role",
 }  # fmt: skip
 
 # What a client has beside its operations, and what leads past them.

@@ -6,6 +6,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -337,6 +338,25 @@ def test_the_decoding_figures_are_computed_printed_and_written(tmp_path: Path) -
     assert figures["gzip"]["details"]["files"] == 2
     assert report["corpus"]["seed"] == 20261102
     assert {"python", "cpus", "versions", "load_average"} <= report["machine"].keys()
+
+
+@pytest.mark.servers
+def test_the_figures_of_the_schedule_come_from_both_stores(tmp_path: Path) -> None:
+    path, said = tmp_path / "bench.json", StringIO()
+
+    code = main(["--only", "schedule", "--json", str(path)], sizes=replace(TINY, probe_window=300), stream=said)
+
+    assert code == 0, said.getvalue()
+    figures = figures_in(path)
+    names = ["schedule_sqlite", "schedule_memory_sqlite", "schedule_postgresql", "schedule_memory_postgresql"]
+    assert list(figures) == names
+    for name in names[::2]:
+        details = figures[name]["details"]
+        assert details["probes"] == TINY.probe_intervals * TINY.many_keys
+        assert details["keys_per_second"] / details["needed_keys_per_second"] == pytest.approx(
+            figures[name]["measured"], rel=0.1
+        )
+        assert 0 < details["commits_per_second"]
 
 
 def test_a_missed_target_is_no_failure(tmp_path: Path) -> None:

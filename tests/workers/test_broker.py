@@ -8,11 +8,14 @@ from kombu.transport.memory import Transport
 
 from tests.servers import free_port
 from workers.broker import (
+    ASK,
     AWAY_SECONDS,
     BULK,
     DELIVER,
     NORMAL,
     OBSERVE,
+    PROBE,
+    PROBE_NOW,
     QUEUES,
     READ_DELIVERY,
     TASK_SECONDS,
@@ -77,8 +80,16 @@ def test_a_record_goes_ahead_of_a_page_for_later_and_a_delivery_waits_behind_bot
     ]
 
 
+def test_a_probe_that_somebody_waits_for_goes_ahead_of_the_others(app: Any) -> None:
+    hand = Hand(app)
+    hand.probes({"key-1": 4, "key-2": 7}, wanted=False)
+    hand.probes({"key-3": 2}, wanted=True)
+
+    assert waiting(app) == [(PROBE_NOW, ASK, [{"key-3": 2}]), (PROBE, ASK, [{"key-1": 4, "key-2": 7}])]
+
+
 def test_a_worker_asks_the_queues_in_the_order_of_their_urgency(app: Any) -> None:
-    assert [URGENT, NORMAL, BULK] == [queue.name for queue in app.conf.task_queues]
+    assert [URGENT, NORMAL, PROBE_NOW, PROBE, BULK] == [queue.name for queue in app.conf.task_queues]
     options = make_app(settings("redis://127.0.0.1:6379/0")).conf.broker_transport_options
     assert "priority" == options["queue_order_strategy"]
 

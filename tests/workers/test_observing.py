@@ -149,7 +149,7 @@ def test_a_record_that_matters_leaves_state_notices_and_evidence_together(runtim
     assert 5 == len(found.notices)
 
 
-STEPS = ["keep_raw", "append_evidence", "put_health", "put_incident", "add_notices", "arrival_done", "incident_number"]
+STEPS = ["keep_raw", "append_evidence", "put_healths", "put_incident", "add_notices", "arrival_done", "incident_number"]
 
 
 @pytest.mark.parametrize("method", STEPS)
@@ -173,7 +173,7 @@ def test_a_failure_anywhere_leaves_nothing_and_the_next_try_does_it_all(runtime:
     )
 
 
-@pytest.mark.parametrize("method", ["put_health", "arrival_done", "arrived"])
+@pytest.mark.parametrize("method", ["put_healths", "want_probes", "arrival_done", "arrived"])
 def test_a_store_that_goes_away_says_nothing_about_the_record(runtime: Runtime, method: str) -> None:
     row = arrive(runtime, eventbridge(change("DisableKey")))
     failing = FailingStore(runtime.store, method, StoreUnavailable(StoreFault.LOST, "the connection broke"))

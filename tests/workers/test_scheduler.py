@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from watchdog.words import Fault, Severity, Stage
 from workers.observing import put_incident
 from workers.runtime import Runtime, utc_now
 from workers.scheduler import NOTICE_GRACE, Job, Scheduler
+from workers.settings import ProbeSettings
 from workers.store.interface import StoredIncident
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
@@ -233,3 +235,23 @@ def test_it_gives_a_sign_of_life_and_lets_everybody_see_since_when(runtime: Runt
 def test_every_channel_has_a_job_of_its_own_and_lost_channels_share_one(runtime: Runtime) -> None:
     names = [job.name for job in scheduler(runtime).jobs if job.name.startswith("send over ")]
     assert [*(f"send over {name}" for name in runtime.channels), "send over lost channels"] == names
+
+
+# -------------------------------------------------------------------------------------------------------------- probes
+
+
+def test_keys_are_probed_by_the_schedule_only_where_a_cloud_is_asked(runtime: Runtime) -> None:
+    assert "probe" not in [job.name for job in scheduler(runtime).jobs]
+    runtime.settings = replace(runtime.settings, probes=ProbeSettings(clouds=("aws",)))
+    (job,) = [job for job in scheduler(runtime).jobs if job.name == "probe"]
+    assert (job.every, job.claimed) == (SECOND, False)
+
+
+def test_the_rows_of_the_probes_are_planned_by_one_scheduler(runtime: Runtime) -> None:
+    with runtime.store.write() as unit:
+        unit.plan_probes([])
+    (job,) = [job for job in scheduler(runtime).jobs if job.name == "plan probes"]
+    assert job.claimed
+    job.run(utc_now())
+    with runtime.store.read() as unit:
+        assert 3 == len(list(unit.all_probes()))

@@ -14,6 +14,7 @@ from workers.settings import (
     STORE_VARIABLE,
     SWEEP_AFTER,
     ChannelSettings,
+    ProbeSettings,
     Settings,
     SettingsFaults,
     load,
@@ -122,6 +123,29 @@ def test_the_variables_win_over_the_file(tmp_path: Path) -> None:
     assert tmp_path / "other" == found.home
     assert f"sqlite:///{tmp_path}/other.db" == found.store_url
     assert "rediss://other.example:6380/1" == found.broker_url
+
+
+def test_without_a_section_no_cloud_is_probed() -> None:
+    assert ((), 16, 20) == (load({}).probes.clouds, load({}).probes.at_once, load({}).probes.per_account)
+
+
+def test_it_reads_how_keys_are_probed_and_off_is_off(tmp_path: Path) -> None:
+    text = '[probes]\nclouds = ["gcp", "aws", "gcp"]\nat_once = 7\nper_account = 3\n'
+    assert (
+        ProbeSettings(clouds=("gcp", "aws"), at_once=7, per_account=3) == load({}, config=write(tmp_path, text)).probes
+    )
+    assert () == load({}, config=write(tmp_path, text + "off = true\n")).probes.clouds
+
+
+def test_every_fault_of_the_probes_section_is_reported(tmp_path: Path) -> None:
+    text = '[probes]\nclouds = ["aws", "ibm"]\noff = "yes"\nat_once = 0\nper_account = true\nspeed = 9\n'
+    assert {
+        "probes.clouds": "must be a list of 'aws', 'azure', 'gcp', is ['aws', 'ibm']",
+        "probes.off": "must be true or false, is 'yes'",
+        "probes.at_once": "must be a whole number from 1 to 256, is 0",
+        "probes.per_account": "must be a whole number from 1 to 1000, is True",
+        "probes.speed": "unknown; there are: 'at_once', 'clouds', 'off', 'per_account'",
+    } == faults(tmp_path, text)
 
 
 def test_a_relative_home_is_made_absolute_so_that_every_process_means_the_same() -> None:

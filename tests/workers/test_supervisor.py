@@ -5,13 +5,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from workers import supervisor as module
-from workers.broker import BULK, QUEUES
-from workers.settings import FeedSettings, Settings
+from workers.broker import BULK, PROBE, QUEUES
+from workers.settings import FeedSettings, ProbeSettings, Settings
 from workers.supervisor import Child, NoBroker, Supervisor, redis_server
 
 PATIENCE = 10.0
@@ -90,14 +91,18 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_on_one_machine_every_process_of_the_product_is_kept_alive(tmp_path: Path) -> None:
-    children = Supervisor(settings(tmp_path)).children
-    assert ["broker", "scheduler", "worker", "worker-bulk", "consume-drop", "consume-events"] == [
+    children = Supervisor(replace(settings(tmp_path), probes=ProbeSettings(clouds=("aws",)))).children
+    assert ["broker", "scheduler", "worker", "worker-probes", "worker-bulk", "consume-drop", "consume-events"] == [
         child.name for child in children
     ]
     queues = [child.command[child.command.index("--queues") + 1] for child in children if "worker" in child.name]
     assert list(QUEUES) == ",".join(queues).split(",")
-    assert BULK not in queues[0], "a page must not wait behind a backfill"
+    assert not {BULK, PROBE} & set(queues[0].split(",")), "a page must wait neither behind a backfill nor for a cloud"
     assert "consume drop" in " ".join(children[-2].command)
+
+
+def test_no_process_is_kept_for_probes_when_no_cloud_is_asked(tmp_path: Path) -> None:
+    assert "worker-probes" not in [child.name for child in Supervisor(settings(tmp_path)).children]
 
 
 def test_a_broker_elsewhere_is_not_started_here(tmp_path: Path) -> None:

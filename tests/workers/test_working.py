@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -42,6 +42,7 @@ class FakeHand(Hand):
         self.away = away
         self.handed_rows: list[int] = []
         self.handed_notices: list[str] = []
+        self.handed_probes: list[tuple[bool, list[str]]] = []
 
     def rows(self, rows: Iterable[tuple[int, Carries]]) -> None:
         self._look()
@@ -50,6 +51,10 @@ class FakeHand(Hand):
     def notices(self, notices: Iterable[Queued]) -> None:
         self._look()
         self.handed_notices += [notice.id for notice in notices]
+
+    def probes(self, claims: Mapping[str, int], *, wanted: bool) -> None:
+        self._look()
+        self.handed_probes.append((wanted, list(claims)))
 
     def _look(self) -> None:
         if self.away:

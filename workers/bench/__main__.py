@@ -27,8 +27,9 @@ from workers.allocation import keep_large_blocks
 from workers.bench.backlog import figures_backlog
 from workers.bench.decoding import figure_gzip, figure_lines, figures_register
 from workers.bench.figures import Figure, Gap, NotMeasured, Verdict
-from workers.bench.ground import ground
+from workers.bench.ground import durable_store, ground
 from workers.bench.latency import WARM_UP, figure_latency
+from workers.bench.schedule import figures_schedule
 from workers.bench.workload import FULL, QUICK, WATCHED, Sizes, document, lines, records, trail_files
 from workers.feeds.pieces import LIMITS
 from workers.release import VERSION
@@ -37,7 +38,7 @@ from workers.store.interface import StoreUnavailable
 
 SEED = 20261102
 JSON_FILE = "bench.json"
-PARTS = ("lines", "gzip", "register", "latency", "backlog")
+PARTS = ("lines", "gzip", "register", "schedule", "latency", "backlog")
 """What can be chosen; `backlog` measures the memory too."""
 
 _SPARE_KEYS = 100  # for the revocations behind the backlog
@@ -77,8 +78,27 @@ def measure(work: Work, parts: Sequence[str]) -> Iterator[Figure | Gap]:
         yield from _told("gzip", lambda: [figure_gzip(work.sizes, work.trail)])
     if "register" in parts:
         yield from _told("register", lambda: figures_register(work.sizes, work.noise, work.mixed))
+    if "schedule" in parts:
+        yield from _told("schedule", lambda: _on_stores(work))
     if {"latency", "backlog"} & set(parts):
         yield from _told("servers", lambda: _on_servers(work, parts))
+
+
+def _on_stores(work: Work) -> Iterator[Figure | Gap]:
+    for name in ("SQLite", "PostgreSQL"):
+        yield from _told(f"schedule on {name}", lambda name=name: _on_store(work, name))  # type: ignore[misc]  # bound
+
+
+def _on_store(work: Work, name: str) -> Iterator[Figure | Gap]:
+    folder = work.folder / f"schedule-{name.lower()}"
+    folder.mkdir()
+    if name == "SQLite":
+        yield from figures_schedule(folder, name, f"sqlite:///{folder / 'bench.db'}", work.sizes)
+        return
+    with durable_store(folder) as (url, words):
+        if not url.startswith("postgresql"):
+            raise NotMeasured(words)
+        yield from figures_schedule(folder, name, url, work.sizes)
 
 
 def _on_servers(work: Work, parts: Sequence[str]) -> Iterator[Figure | Gap]:

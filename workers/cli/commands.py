@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, Row] = {
     "register": Row(at="workers.cli.register:register", does="Import, check or show the register of keys."),
     "status": Row(at="workers.cli.status:status", does="Show the verdict of every key and the open incidents."),
     "explain": Row(at="workers.cli.explain:explain", does="Tell what records mean, for which key, and why."),
+    "probe": Row(at="workers.cli.probe:probe", does="Ask a key now whether it works, and whose fault it is if not."),
     "replay": Row(at="workers.cli.replay:replay", does="Feed recorded deliveries through the whole path again."),
     "catalogue": Row(at="workers.cli.catalogue:catalogue", does="List what is seen and what cannot be seen."),
     "doctor": Row(at="workers.cli.doctor:doctor", does="Check the settings and everything that they name."),

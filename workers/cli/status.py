@@ -1,5 +1,6 @@
 """The command `status`: the verdict of every key, the open incidents with their countdown, and the watchdog itself."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -73,7 +74,9 @@ def subject_row(subject: SubjectView, seen: View) -> dict[str, Any]:
         "verdict": found.verdict,
         "why": found.why,
         "claimed": [f"{one.effect} since {moment(one.since)}" for one in found.judgement.claimed],
-        "verified": {"at": moment(subject.probed_at), "words": subject.probe_words} if subject.probed_at else None,
+        "verified": _verified(subject),
+        "next_probe_at": moment(subject.next_probe_at) if subject.not_probed is None else None,
+        "not_probed": subject.not_probed,
         "fault": found.fault,
         "headline": deadline_row(found.headline, seen.at),
         "second": deadline_row(found.second, seen.at),
@@ -87,6 +90,12 @@ def subject_row(subject: SubjectView, seen: View) -> dict[str, Any]:
         "incident": subject.incident,
         "at": moment(seen.at),
     }
+
+
+def _verified(subject: SubjectView) -> dict[str, Any] | None:
+    if not subject.probed_at:
+        return None
+    return {"at": moment(subject.probed_at), "passed": subject.probe_passed, "words": subject.probe_words}
 
 
 def deadline_row(deadline: Deadline | None, now: datetime) -> dict[str, Any] | None:
@@ -180,6 +189,7 @@ def show(seen: View, *, every: bool = False) -> None:
         click.echo("             blind: nothing is known to be wrong, and nothing proves the key usable now")
     if len(quiet) < sum(1 for one in ordered if _is_quiet(one)):
         click.echo(f"{count(verdicts[Verdict.HEALTHY], 'healthy key')} not listed: byok-watchdog status --all")
+    _show_not_probed(seen)
     for incident in seen.incidents:
         click.echo()
         _show_incident(incident, seen.notices.get(incident.id, ()))
@@ -187,8 +197,17 @@ def show(seen: View, *, every: bool = False) -> None:
     _show_system(seen)
 
 
+def _show_not_probed(seen: View) -> None:
+    """Say of how many keys nobody checks whether they work, and why: their silence is no sign of health."""
+    reasons = Counter(re.sub(r"\d.* UTC", "a while", one.not_probed) for one in seen.subjects if one.not_probed)
+    for reason, number in reasons.most_common():
+        click.secho(f"{count(number, 'key')} {reason}", fg="yellow")
+
+
 def _is_quiet(one: SubjectView) -> bool:
-    return not one.assessment.judgement.conditions and one.incident is None and not one.probed_at
+    """Whether nothing of a key needs to be read: a check that passed is shown by the verdict already."""
+    checked = one.probed_at is not None and one.probe_passed is not True
+    return not one.assessment.judgement.conditions and one.incident is None and not checked
 
 
 def _urgency(one: SubjectView, now: datetime) -> tuple[int, bool, datetime, str]:
@@ -216,6 +235,10 @@ def _show_subject(one: SubjectView, seen: View, *, whole: bool = False) -> None:
             _row(label, words(_of_store(deadline, found.consumers), seen.at))
     if one.probed_at:
         _row("checked", f"{short(one.probed_at)} UTC: {one.probe_words}")
+    if one.not_probed:
+        _row("probe", one.not_probed)
+    elif one.next_probe_at:
+        _row("probe", f"the next one {countdown(one.next_probe_at, seen.at).replace('passed', 'now')}")
     if one.incident and not whole:
         _row("incident", f"{one.incident}; in full: byok-watchdog status {one.incident}")
     if whole:

@@ -1,6 +1,6 @@
 """The store: the one truth of the product. Everything else (broker, caches, processes) may vanish at any moment."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,6 +9,7 @@ from typing import Protocol
 
 from watchdog.evidence import Sealed
 from watchdog.notices import Notice
+from workers.probes.interface import Canary
 
 
 class StoreFault(StrEnum):
@@ -102,6 +103,13 @@ class Unreadable:
     reason: str
     body: bytes
     received_at: datetime
+
+
+PACE = timedelta(seconds=1)
+"""The time within which the probes of one account are counted."""
+
+APART = timedelta(seconds=10)
+"""Wanted probes of one key are at least so far apart: events come in swarms."""
 
 
 class NoticeState(StrEnum):
@@ -198,6 +206,74 @@ class ProcessSeen:
     degraded: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbePlan:
+    """What the register says of the probing of one key. `due_at` is its first time, should the row be new or changed.
+
+    `account` is within which a provider counts requests. `due_at` None: the key is never asked.
+    """
+
+    key: str
+    cloud: str
+    account: str
+    every: timedelta
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredProbe:
+    """The schedule of one key, and what its last probe came to.
+
+    `due_at` is from when on it may be taken: while it is `claimed`, the end of the claim. `wanted_at` is set while
+    somebody waits for the next probe. `failures` counts how often in a row it could not be told. `outcome` names what
+    came out last, `told_at` is when that was last put into the evidence, `slow_at` when the questions of the slower
+    pace were last put.
+    """
+
+    key: str
+    cloud: str
+    account: str
+    every: timedelta
+    due_at: datetime | None
+    wanted_at: datetime | None = None
+    claimed: bool = False
+    fence: int = 0
+    failures: int = 0
+    last_at: datetime | None = None
+    last_passed: bool | None = None
+    last_words: str = ""
+    outcome: str = ""
+    told_at: datetime | None = None
+    slow_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenProbe:
+    """The right to probe one key. `lost`: somebody took it before and never came back."""
+
+    key: str
+    fence: int
+    wanted: bool
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeOutcome:
+    """What came of a taken probe, and when the next one is due (`wanted`: somebody waits for it)."""
+
+    key: str
+    fence: int
+    at: datetime
+    passed: bool | None
+    words: str
+    outcome: str
+    failures: int
+    due_at: datetime
+    wanted: bool = False
+    told_at: datetime | None = None
+    slow_at: datetime | None = None
+
+
 class Unit(Protocol):
     """One transaction. Everything done through it is committed together or not at all."""
 
@@ -257,6 +333,7 @@ class Unit(Protocol):
     # health
     def healths(self, subjects: Iterable[str]) -> dict[str, StoredHealth]: ...
     def put_health(self, health: StoredHealth) -> None: ...
+    def put_healths(self, healths: Iterable[StoredHealth]) -> None: ...
     def all_health(self) -> Iterator[StoredHealth]: ...
 
     # incidents
@@ -333,6 +410,54 @@ class Unit(Protocol):
         ...
 
     def raw(self, sha256: str) -> bytes | None: ...
+
+    # probes
+    def plan_probes(self, plans: Iterable[ProbePlan]) -> int:
+        """Keep a row for each of these keys and for no other; return how many rows were added, changed or removed.
+
+        A row of which nothing has changed keeps its due time. Canaries stay, also of keys that have left.
+        """
+        ...
+
+    def probes(self, keys: Iterable[str]) -> dict[str, StoredProbe]: ...
+    def all_probes(self) -> Iterator[StoredProbe]: ...
+    def probes_due(self, now: datetime, limit: int, *, clouds: Collection[str], per_account: int) -> list[str]:
+        """Keys that may be taken now, the wanted ones first, then the oldest; of one account at most `per_account`."""
+        ...
+
+    def probes_claimed(self, now: datetime) -> int:
+        """How many are taken, and their claims have not run out."""
+        ...
+
+    def take_probes(
+        self, keys: Sequence[str], *, now: datetime, length: timedelta, per_account: int | None
+    ) -> list[TakenProbe]:
+        """Take those of these keys that are due, by compare-and-set, until `now + length`; in the order of `keys`.
+
+        `per_account` is how many of one account may be taken within PACE, whoever takes them: more are left as they
+        are. With None the keys are taken whether they are due or not, from whoever has them: a person asks.
+        """
+        ...
+
+    def settle_probes(self, outcomes: Sequence[ProbeOutcome]) -> set[str]:
+        """Record what came of taken probes; return the keys whose fence was the current one (the others are as before).
+
+        One that was wanted meanwhile is due again, APART after this one, whatever `due_at` says: the answer may be
+        older than what it was wanted for. `told_at` and `slow_at` of None leave what is stored.
+        """
+        ...
+
+    def want_probes(self, keys: Iterable[str], *, at: datetime) -> None:
+        """Let these keys be probed at once, but APART after their last probe. Keys that are never asked stay so."""
+        ...
+
+    def put_canaries(self, canaries: Iterable[Canary]) -> None:
+        """Keep canaries, each over the one of the same key and version."""
+        ...
+
+    def canaries(self, keys: Iterable[str]) -> dict[str, list[Canary]]:
+        """The canaries of those keys that have any, the oldest first."""
+        ...
 
     # schedule, processes, feeds
     def claim_job(self, name: str, *, now: datetime, every: timedelta) -> bool:

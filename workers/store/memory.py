@@ -6,7 +6,8 @@ whole of commit, rollback and snapshot. Rows are values and are replaced, never 
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
@@ -15,8 +16,10 @@ from threading import Lock
 
 from watchdog.evidence import Sealed
 from watchdog.notices import Notice
+from workers.probes.interface import Canary
 from workers.store import documents
 from workers.store.interface import (
+    PACE,
     Arrival,
     Arrived,
     Attempt,
@@ -24,17 +27,21 @@ from workers.store.interface import (
     FeedSeen,
     Lease,
     NoticeState,
+    ProbeOutcome,
+    ProbePlan,
     ProcessSeen,
     StoredHealth,
     StoredIncident,
     StoredNotice,
+    StoredProbe,
     StoreFault,
     StoreUnavailable,
+    TakenProbe,
     Unit,
     Unreadable,
     WrongProcess,
 )
-from workers.store.rules import check_settlement, error_of, merged, utc
+from workers.store.rules import check_settlement, error_of, merged, next_probe, paced, utc, wanted_from
 
 # As in a database: a writer that waits this long for its turn is told so.
 _TURN_SECONDS = 10
@@ -57,6 +64,30 @@ class _Told:
     fence: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    row: StoredProbe
+    taken_at: datetime | None = None
+
+
+def _planned(row: StoredProbe) -> tuple[object, ...]:
+    return row.cloud, row.account, row.every, row.due_at is None
+
+
+def _replanned(known: StoredProbe, plan: StoredProbe) -> StoredProbe:
+    """Put a new plan into a row; whoever is just probing it loses it."""
+    return replace(
+        known,
+        cloud=plan.cloud,
+        account=plan.account,
+        every=plan.every,
+        due_at=plan.due_at,
+        wanted_at=None,
+        claimed=False,
+        fence=known.fence + 1,
+    )
+
+
 @dataclass(slots=True)
 class _State:
     documents: list[bytes] = field(default_factory=list)
@@ -71,6 +102,8 @@ class _State:
     attempts: list[tuple[str, Attempt]] = field(default_factory=list)
     evidence: list[Sealed] = field(default_factory=list)
     raw: dict[str, bytes] = field(default_factory=dict)
+    probes: dict[str, _Probe] = field(default_factory=dict)
+    canaries: dict[tuple[str, str], Canary] = field(default_factory=dict)
     jobs: dict[str, datetime] = field(default_factory=dict)
     processes: dict[str, ProcessSeen] = field(default_factory=dict)
     feeds: dict[str, FeedSeen] = field(default_factory=dict)
@@ -260,6 +293,11 @@ class MemoryUnit:
     def put_health(self, health: StoredHealth) -> None:
         """Write a subject's health over the one before."""
         self._draft.health[health.subject] = replace(health, changed_at=utc(health.changed_at))
+
+    def put_healths(self, healths: Iterable[StoredHealth]) -> None:
+        """Write each subject's health over the one before."""
+        for health in healths:
+            self.put_health(health)
 
     def all_health(self) -> Iterator[StoredHealth]:
         """Return every health, by subject."""
@@ -456,6 +494,130 @@ class MemoryUnit:
     def raw(self, sha256: str) -> bytes | None:
         """Return kept bytes."""
         return self._state.raw.get(sha256)
+
+    # ------------------------------------------------------------------------------------------------------ probes
+
+    def plan_probes(self, plans: Iterable[ProbePlan]) -> int:
+        """Keep a row for each of these keys and for no other; return how many rows were changed."""
+        probes = self._draft.probes
+        gone, changed = set(probes), 0
+        for plan in plans:
+            gone.discard(plan.key)
+            known = probes.get(plan.key)
+            due_at = utc(plan.due_at) if plan.due_at else None
+            row = StoredProbe(
+                key=plan.key, cloud=plan.cloud, account=plan.account, every=plan.every, due_at=due_at
+            )  # fmt: skip
+            if known is None:
+                probes[plan.key] = _Probe(row)
+            elif _planned(known.row) != _planned(row):
+                probes[plan.key] = replace(known, row=_replanned(known.row, row))
+            else:
+                continue
+            changed += 1
+        for key in gone:
+            del probes[key]
+        return changed + len(gone)
+
+    def probes(self, keys: Iterable[str]) -> dict[str, StoredProbe]:
+        """Return the rows of those keys that have one."""
+        probes = self._state.probes
+        return {key: probes[key].row for key in keys if key in probes}
+
+    def all_probes(self) -> Iterator[StoredProbe]:
+        """Return every row, by key."""
+        return iter([probe.row for _, probe in sorted(self._state.probes.items())])
+
+    def probes_due(self, now: datetime, limit: int, *, clouds: Collection[str], per_account: int) -> list[str]:
+        """Return the keys that may be taken now: wanted ones first, then the oldest."""
+        due = sorted(
+            (probe.row.wanted_at is None, probe.row.due_at, key, probe.row)
+            for key, probe in self._state.probes.items()
+            if probe.row.due_at and probe.row.due_at <= now and probe.row.cloud in clouds
+        )
+        return [row.key for row in paced((row for _, _, _, row in due), {}, per_account)[:limit]]
+
+    def probes_claimed(self, now: datetime) -> int:
+        """Count the claims that have not run out."""
+        rows = [probe.row for probe in self._state.probes.values()]
+        return sum(1 for row in rows if row.claimed and row.due_at is not None and row.due_at > now)
+
+    def take_probes(
+        self, keys: Sequence[str], *, now: datetime, length: timedelta, per_account: int | None
+    ) -> list[TakenProbe]:
+        """Take those of these keys that are due, and that their account's pace allows."""
+        probes = self._draft.probes
+        rows = [probes[key].row for key in keys if key in probes]
+        if per_account is not None:
+            due = [row for row in rows if row.due_at is not None and row.due_at <= now]
+            taken = Counter(
+                (probe.row.cloud, probe.row.account)
+                for probe in probes.values()
+                if probe.taken_at and probe.taken_at > now - PACE
+            )
+            rows = paced(due, taken, per_account)
+        for row in rows:
+            until = utc(now + length)
+            held = replace(row, due_at=until, wanted_at=None, claimed=True, fence=row.fence + 1)
+            probes[row.key] = _Probe(held, taken_at=utc(now))
+        return [
+            TakenProbe(key=row.key, fence=row.fence + 1, wanted=row.wanted_at is not None, lost=row.claimed)
+            for row in rows
+        ]
+
+    def settle_probes(self, outcomes: Sequence[ProbeOutcome]) -> set[str]:
+        """Record what came of taken probes; return the keys whose fence was the current one."""
+        probes = self._draft.probes
+        settled = set()
+        for outcome in outcomes:
+            known = probes.get(outcome.key)
+            if known is None or not known.row.claimed or known.row.fence != outcome.fence:
+                continue
+            row = known.row
+            due_at, wanted_at = next_probe(outcome, row.wanted_at)
+            settled.add(outcome.key)
+            row = replace(
+                row,
+                due_at=utc(due_at),
+                wanted_at=utc(wanted_at) if wanted_at else None,
+                claimed=False,
+                failures=outcome.failures,
+                last_at=utc(outcome.at),
+                last_passed=outcome.passed,
+                last_words=outcome.words,
+                outcome=outcome.outcome,
+                told_at=utc(outcome.told_at) if outcome.told_at else row.told_at,
+                slow_at=utc(outcome.slow_at) if outcome.slow_at else row.slow_at,
+            )
+            probes[outcome.key] = replace(known, row=row)
+        return settled
+
+    def want_probes(self, keys: Iterable[str], *, at: datetime) -> None:
+        """Let these keys be probed at once, but APART after their last probe."""
+        probes = self._draft.probes
+        at = utc(at)
+        for key in keys:
+            known = probes.get(key)
+            if known is None or known.row.due_at is None:
+                continue
+            row = known.row
+            due_at = known.row.due_at if row.claimed else min(known.row.due_at, wanted_from(at, row.last_at))
+            probes[key] = replace(known, row=replace(row, wanted_at=at, due_at=due_at))
+
+    def put_canaries(self, canaries: Iterable[Canary]) -> None:
+        """Keep canaries, each over the one of the same key and version."""
+        kept = self._draft.canaries
+        for canary in canaries:
+            kept[canary.key, canary.version] = replace(canary, made_at=utc(canary.made_at))
+
+    def canaries(self, keys: Iterable[str]) -> dict[str, list[Canary]]:
+        """Return the canaries of those keys that have any, the oldest first."""
+        wanted = set(keys)
+        found: dict[str, list[Canary]] = {}
+        for canary in sorted(self._state.canaries.values(), key=lambda one: (one.made_at, one.version)):
+            if canary.key in wanted:
+                found.setdefault(canary.key, []).append(canary)
+        return found
 
     # ----------------------------------------------------------------------------------- schedule, processes, feeds
 

@@ -1,8 +1,20 @@
 """What every store decides alike, whatever it is kept in."""
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Protocol, TypeVar
 
-from workers.store.interface import Attempt, FeedSeen, NoticeState
+from workers.store.interface import APART, Attempt, FeedSeen, NoticeState, ProbeOutcome
+
+
+class _OfAccount(Protocol):
+    @property
+    def cloud(self) -> str: ...
+    @property
+    def account(self) -> str: ...
+
+
+P = TypeVar("P", bound=_OfAccount)
 
 
 def utc(at: datetime) -> datetime:
@@ -46,3 +58,27 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
     if one is None or other is None:
         return one or other
     return max(one, other)
+
+
+def wanted_from(at: datetime, last_at: datetime | None) -> datetime:
+    """Return from when on a probe that was wanted at `at` may be taken."""
+    return at if last_at is None else max(at, last_at + APART)
+
+
+def next_probe(outcome: ProbeOutcome, wanted_at: datetime | None) -> tuple[datetime, datetime | None]:
+    """Return when a settled row is due next, and since when it is wanted; `wanted_at`: it was wanted meanwhile."""
+    if wanted_at is not None:
+        return wanted_from(wanted_at, outcome.at), wanted_at
+    return outcome.due_at, outcome.due_at if outcome.wanted else None
+
+
+def paced(rows: Iterable[P], taken: Mapping[tuple[str, str], int], per_account: int) -> list[P]:
+    """Return the rows that may be taken when so many of each account (cloud, account) have been taken already."""
+    counts = dict(taken)
+    allowed: list[P] = []
+    for row in rows:
+        place = (row.cloud, row.account)
+        if counts.get(place, 0) < per_account:
+            counts[place] = counts.get(place, 0) + 1
+            allowed.append(row)
+    return allowed

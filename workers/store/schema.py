@@ -24,13 +24,14 @@ from sqlalchemy import (
     Text,
     false,
     text,
+    true,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from workers.store.rules import utc
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 
 
 class Moment(TypeDecorator[datetime]):
@@ -253,6 +254,43 @@ attempts = Table(
     Column("rendered_sha256", AnyText, ForeignKey("raw.sha256")),
 )
 Index("attempts_by_notice", attempts.c.notice)
+
+# One row for each registered key. `due_at` is null for a key that is never asked; while `claimed` it is the end of the
+# claim. `taken_at` is when it was last taken: an account's pace is counted by it.
+probes = Table(
+    "probes",
+    metadata,
+    Column("key", AnyText, primary_key=True),
+    Column("cloud", AnyText, nullable=False),
+    Column("account", AnyText, nullable=False),
+    Column("every_seconds", Integer, nullable=False),
+    Column("due_at", Moment),
+    Column("wanted_at", Moment),
+    Column("claimed", Boolean, nullable=False, server_default=false()),
+    Column("taken_at", Moment),
+    Column("fence", Integer, nullable=False, server_default=text("0")),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("last_at", Moment),
+    Column("last_passed", Boolean),
+    Column("last_words", AnyText, nullable=False, server_default=text("''")),
+    Column("outcome", AnyText, nullable=False, server_default=text("''")),
+    Column("told_at", Moment),
+    Column("slow_at", Moment),
+)
+Index("probes_due", probes.c.cloud, probes.c.due_at)
+Index("probes_taken", probes.c.taken_at)
+CLAIMED = probes.c.claimed == true()
+Index("probes_claimed", probes.c.due_at, sqlite_where=CLAIMED, postgresql_where=CLAIMED)
+
+canaries = Table(
+    "canaries",
+    metadata,
+    Column("key", AnyText, primary_key=True),
+    Column("version", AnyText, primary_key=True),
+    Column("ciphertext", LargeBinary, nullable=False),
+    Column("algorithm", AnyText, nullable=False),
+    Column("made_at", Moment, nullable=False),
+)
 
 # Append-only and without gaps, held by triggers.
 evidence = Table(

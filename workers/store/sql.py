@@ -8,7 +8,8 @@ transaction. Readers wait for nobody and hold nobody up.
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
+    bindparam,
     case,
     delete,
     func,
@@ -38,10 +40,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from watchdog.evidence import Sealed
 from watchdog.notices import Notice
+from workers.probes.interface import Canary
 from workers.store import documents, rules, schema
 from workers.store.engines import engines
 from workers.store.faults import told
 from workers.store.interface import (
+    PACE,
     Arrival,
     Arrived,
     Attempt,
@@ -49,12 +53,16 @@ from workers.store.interface import (
     FeedSeen,
     Lease,
     NoticeState,
+    ProbeOutcome,
+    ProbePlan,
     ProcessSeen,
     StoredHealth,
     StoredIncident,
     StoredNotice,
+    StoredProbe,
     StoreFault,
     StoreUnavailable,
+    TakenProbe,
     Unit,
     Unreadable,
     WrongProcess,
@@ -287,9 +295,19 @@ class SqlUnit:
             found |= {row.subject: StoredHealth(**row._asdict()) for row in self._connection.execute(query)}
         return found
 
+    def put_healths(self, healths: Iterable[StoredHealth]) -> None:
+        """Write each subject's health over the one before, in one statement."""
+        rows = [_values(health) for health in healths]
+        if not rows:
+            return
+        statement = self._insert(schema.health)
+        others = {name: statement.excluded[name] for name in rows[0] if name != "subject"}
+        statement = statement.on_conflict_do_update(index_elements=[schema.health.c.subject], set_=others)
+        self._connection.execute(statement, rows)
+
     def put_health(self, health: StoredHealth) -> None:
-        """Write a subject's health over the one before."""
-        self._put(schema.health, "subject", _values(health))
+        """Write one subject's health over the one before."""
+        self.put_healths([health])
 
     def all_health(self) -> Iterator[StoredHealth]:
         """Stream every health, by subject."""
@@ -528,6 +546,146 @@ class SqlUnit:
         body: bytes | None = self._connection.execute(query).scalar()
         return body
 
+    # ------------------------------------------------------------------------------------------------------ probes
+
+    def plan_probes(self, plans: Iterable[ProbePlan]) -> int:
+        """Keep a row for each of these keys and for no other; return how many rows were changed."""
+        table = schema.probes
+        query = select(table.c.key, table.c.cloud, table.c.account, table.c.every_seconds, table.c.due_at.is_(None))
+        known = {row[0]: tuple(row[1:]) for row in self._connection.execute(query)}
+        new, changed = [], []
+        for plan in plans:
+            before = known.pop(plan.key, None)
+            if before is None:
+                new.append(_plan_row(plan))
+            elif before != (plan.cloud, plan.account, _seconds(plan.every), plan.due_at is None):
+                changed.append({f"new_{name}": value for name, value in _plan_row(plan).items()})
+        for gone in _batches(known):
+            self._connection.execute(delete(table).where(table.c.key.in_(gone)))
+        if new:
+            self._connection.execute(insert(table), new)
+        if changed:
+            names = ("cloud", "account", "every_seconds", "due_at")
+            statement = update(table).where(table.c.key == bindparam("new_key"))
+            self._connection.execute(
+                statement.values({name: bindparam(f"new_{name}") for name in names} | _LET_GO), changed
+            )
+        return len(new) + len(changed) + len(known)
+
+    def probes(self, keys: Iterable[str]) -> dict[str, StoredProbe]:
+        """Return the rows of those keys that have one."""
+        table = schema.probes
+        found: dict[str, StoredProbe] = {}
+        for names in _batches(keys):
+            rows = self._connection.execute(select(*_PROBE).where(table.c.key.in_(names)))
+            found |= {row.key: _stored_probe(row) for row in rows}
+        return found
+
+    def all_probes(self) -> Iterator[StoredProbe]:
+        """Stream every row, by key."""
+        return (_stored_probe(row) for row in self._stream(select(*_PROBE).order_by(schema.probes.c.key)))
+
+    def probes_due(self, now: datetime, limit: int, *, clouds: Collection[str], per_account: int) -> list[str]:
+        """Return the keys that may be taken now: wanted ones first, then the oldest."""
+        table = schema.probes
+        order = (table.c.wanted_at.is_(None), table.c.due_at, table.c.key)
+        place = func.row_number().over(partition_by=(table.c.cloud, table.c.account), order_by=order).label("place")
+        ranked = (
+            select(table.c.key, table.c.wanted_at, table.c.due_at, place)
+            .where(table.c.cloud.in_(sorted(clouds)), table.c.due_at <= now)
+            .subquery()
+        )
+        query = (
+            select(ranked.c.key)
+            .where(ranked.c.place <= per_account)
+            .order_by(ranked.c.wanted_at.is_(None), ranked.c.due_at, ranked.c.key)
+        )
+        return list(self._connection.execute(query.limit(limit)).scalars())
+
+    def probes_claimed(self, now: datetime) -> int:
+        """Count the claims that have not run out."""
+        table = schema.probes
+        return self._count(select(func.count()).where(schema.CLAIMED, table.c.due_at > now))
+
+    def take_probes(
+        self, keys: Sequence[str], *, now: datetime, length: timedelta, per_account: int | None
+    ) -> list[TakenProbe]:
+        """Take those of these keys that are due, and that their account's pace allows."""
+        table = schema.probes
+        rows: dict[str, Row[Any]] = {}
+        columns = (table.c.key, table.c.cloud, table.c.account, table.c.fence, table.c.wanted_at, table.c.claimed)
+        may_be = true() if per_account is None else table.c.due_at <= now
+        for names in _batches(keys):
+            query = select(*columns).where(table.c.key.in_(names), may_be)
+            rows |= {row.key: row for row in self._connection.execute(query)}
+        allowed = [rows[key] for key in keys if key in rows]
+        if per_account is not None:
+            allowed = rules.paced(allowed, self._taken_since(now - PACE), per_account)
+        for names in _batches(row.key for row in allowed):
+            values = {"due_at": now + length, "taken_at": now, "claimed": True, "wanted_at": None}
+            self._connection.execute(
+                update(table).where(table.c.key.in_(names)).values(fence=table.c.fence + 1, **values)
+            )
+        return [
+            TakenProbe(key=row.key, fence=row.fence + 1, wanted=row.wanted_at is not None, lost=row.claimed)
+            for row in allowed
+        ]
+
+    def _taken_since(self, then: datetime) -> Counter[tuple[str, str]]:
+        table = schema.probes
+        # Counted here: to group them, SQLite would walk the whole table in the order of another index.
+        rows = self._connection.execute(select(table.c.cloud, table.c.account).where(table.c.taken_at > then))
+        return Counter((row[0], row[1]) for row in rows)
+
+    def settle_probes(self, outcomes: Sequence[ProbeOutcome]) -> set[str]:
+        """Record what came of taken probes; return the keys whose fence was the current one."""
+        table = schema.probes
+        rows: dict[str, Row[Any]] = {}
+        for names in _batches(outcome.key for outcome in outcomes):
+            query = select(table.c.key, table.c.fence, table.c.wanted_at, table.c.told_at, table.c.slow_at)
+            query = query.where(table.c.key.in_(names), schema.CLAIMED)
+            rows |= {row.key: row for row in self._connection.execute(query)}
+        held = [one for one in outcomes if one.key in rows and rows[one.key].fence == one.fence]
+        if held:
+            statement = update(table).where(table.c.key == bindparam("of_key"))
+            self._connection.execute(
+                statement.values({name: bindparam(f"new_{name}") for name in _SETTLED} | {"claimed": False}),
+                [_settled(one, rows[one.key]) for one in held],
+            )
+        return {one.key for one in held}
+
+    def want_probes(self, keys: Iterable[str], *, at: datetime) -> None:
+        """Let these keys be probed at once, but APART after their last probe."""
+        table = schema.probes
+        at = rules.utc(at)
+        for names in _batches(keys):
+            query = select(table.c.key, table.c.due_at, table.c.claimed, table.c.last_at)
+            rows = self._connection.execute(query.where(table.c.key.in_(names), table.c.due_at.is_not(None))).all()
+            for row in rows:
+                due_at = row.due_at if row.claimed else min(row.due_at, rules.wanted_from(at, row.last_at))
+                statement = update(table).where(table.c.key == row.key)
+                self._connection.execute(statement.values(wanted_at=at, due_at=due_at))
+
+    def put_canaries(self, canaries: Iterable[Canary]) -> None:
+        """Keep canaries, each over the one of the same key and version."""
+        table = schema.canaries
+        for canary in canaries:
+            row = _values(canary)
+            statement = self._insert(table).values(row)
+            others = {name: value for name, value in row.items() if name not in {"key", "version"}}
+            keys = [table.c.key, table.c.version]
+            self._connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=others))
+
+    def canaries(self, keys: Iterable[str]) -> dict[str, list[Canary]]:
+        """Return the canaries of those keys that have any, the oldest first."""
+        table = schema.canaries
+        found: dict[str, list[Canary]] = {}
+        for names in _batches(keys):
+            query = select(*_columns(Canary, table)).where(table.c.key.in_(names))
+            for row in self._connection.execute(query.order_by(table.c.made_at, table.c.version)):
+                found.setdefault(row.key, []).append(Canary(**row._asdict()))
+        return found
+
     # ----------------------------------------------------------------------------------- schedule, processes, feeds
 
     def claim_job(self, name: str, *, now: datetime, every: timedelta) -> bool:
@@ -618,6 +776,15 @@ class SqlUnit:
 
 _ARRIVED = tuple(schema.inbox.c[field.name] for field in fields(Arrived))
 
+_PROBE = tuple(
+    schema.probes.c["every_seconds" if field.name == "every" else field.name] for field in fields(StoredProbe)
+)
+_SETTLED = (
+    "due_at", "wanted_at", "failures", "last_at", "last_passed", "last_words", "outcome", "told_at", "slow_at"
+)  # fmt: skip
+_LET_GO = {"claimed": False, "wanted_at": None, "fence": schema.probes.c.fence + 1}
+"""What a change of the register does to a row that is just being probed: the answer is of an older plan."""
+
 # Made once: to make a table's second name costs as much as the rest of the query.
 _BEFORE = schema.notices.alias("before")
 _HELD_BACK = (
@@ -662,6 +829,37 @@ def _arrived(row: Row[Any] | None) -> Arrived | None:
     if row is None:
         return None
     return Arrived(**(row._asdict() | {"carries": Carries(row.carries)}))
+
+
+def _plan_row(plan: ProbePlan) -> dict[str, Any]:
+    row = _values(plan)
+    return {name: value for name, value in row.items() if name != "every"} | {"every_seconds": _seconds(plan.every)}
+
+
+def _seconds(span: timedelta) -> int:
+    return int(span.total_seconds())
+
+
+def _stored_probe(row: Row[Any]) -> StoredProbe:
+    values = row._asdict()
+    every = timedelta(seconds=values.pop("every_seconds"))
+    return StoredProbe(**values, every=every)
+
+
+def _settled(outcome: ProbeOutcome, row: Row[Any]) -> dict[str, Any]:
+    due_at, wanted_at = rules.next_probe(outcome, row.wanted_at)
+    return {
+        "of_key": outcome.key,
+        "new_due_at": due_at,
+        "new_wanted_at": wanted_at,
+        "new_failures": outcome.failures,
+        "new_last_at": outcome.at,
+        "new_last_passed": outcome.passed,
+        "new_last_words": outcome.words,
+        "new_outcome": outcome.outcome,
+        "new_told_at": outcome.told_at or row.told_at,
+        "new_slow_at": outcome.slow_at or row.slow_at,
+    }
 
 
 def _may_be_leased(now: datetime) -> ColumnElement[bool]:

@@ -53,7 +53,7 @@ def test_a_feed_that_does_not_exist_is_answered_with_those_that_do(bare: Place) 
 def test_a_queue_that_does_not_exist_is_answered_with_those_that_do(bare: Place) -> None:
     told = bare.run("worker", "--queues", "urgent,fast")
     assert 2 == told.code
-    assert "unknown queues fast; there are: urgent, normal, bulk" in told.err
+    assert "unknown queues fast; there are: urgent, normal, probe-now, probe, bulk" in told.err
 
 
 def test_without_a_broker_for_this_machine_up_says_what_to_install(

@@ -1,4 +1,4 @@
-"""Property: whatever is done to the outbox and the inbox, in whatever order, memory and SQLite answer alike."""
+"""Property: whatever is done to outbox, inbox and probes, in whatever order, memory and SQLite answer alike."""
 
 import shutil
 from contextlib import closing, suppress
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.workers.store.things import SECOND, T0, arrival, attempt, notice
 from workers.store import open_store
-from workers.store.interface import Carries, NoticeState, Store, Unit
+from workers.store.interface import Carries, NoticeState, ProbeOutcome, ProbePlan, Store, Unit
 
 names = st.sampled_from(["a", "b", "c"])
 seconds = st.integers(0, 9)
@@ -22,7 +22,14 @@ settling = st.tuples(st.just("settle"), names, st.integers(1, 3), st.sampled_fro
 receiving = st.tuples(st.just("receive"), names, st.sampled_from(Carries), seconds)
 claiming = st.tuples(st.just("claim"), st.integers(1, 3), seconds, seconds)
 ending = st.tuples(st.just("end"), st.integers(1, 3), st.sampled_from([None, *range(9)]))
-steps = st.one_of(adding, leasing, leasing, settling, receiving, claiming, ending)
+planning = st.tuples(st.just("plan"), st.sets(names), st.sampled_from(["1", "2"]), st.sampled_from([None, *range(9)]))
+wanting = st.tuples(st.just("want"), names, seconds)
+taking = st.tuples(
+    st.just("take"), st.lists(names, min_size=1, unique=True), seconds, seconds, st.sampled_from([1, 2, None])
+)
+probed = st.tuples(st.just("probed"), names, st.integers(1, 3), seconds, st.booleans())
+probing = st.one_of(planning, wanting, taking, taking, probed)
+steps = st.one_of(adding, leasing, leasing, settling, receiving, claiming, ending, probing, probing)
 
 # One step in four is rolled back.
 undone = st.sampled_from([False, False, False, True])
@@ -45,6 +52,23 @@ def take(unit: Unit, step: Any) -> object:
             return unit.receive([arrival(name, carries=carries, received_at=T0 + second * SECOND)])
         case "claim", number, second, length:
             return unit.claim_arrival(number, now=T0 + second * SECOND, length=length * SECOND)
+        case "plan", keys, account, second:
+            due_at = None if second is None else T0 + second * SECOND
+            return unit.plan_probes(
+                ProbePlan(key=key, cloud="aws", account=account, every=9 * SECOND, due_at=due_at)
+                for key in sorted(keys)
+            )
+        case "want", key, second:
+            unit.want_probes([key], at=T0 + second * SECOND)
+        case "take", keys, second, length, pace:
+            return unit.take_probes(keys, now=T0 + second * SECOND, length=length * SECOND, per_account=pace)
+        case "probed", key, fence, second, wanted:
+            at = T0 + second * SECOND
+            outcome = ProbeOutcome(
+                key=key, fence=fence, at=at, passed=wanted, words=key, outcome="x", failures=second, wanted=wanted,
+                due_at=at + 3 * SECOND,
+            )  # fmt: skip
+            return unit.settle_probes([outcome])
         case "end", number, None:
             unit.arrival_done(number, at=T0, outcome="observed")
         case "end", number, second:
@@ -53,12 +77,14 @@ def take(unit: Unit, step: Any) -> object:
 
 
 def view(unit: Unit) -> list[object]:
-    """Everything that can be asked about inbox and outbox."""
+    """Everything that can be asked about inbox, outbox and probes."""
     times = [T0 + second * SECOND for second in (0, 4, 9, 20)]
     return [
         [(unit.notices_due(now, 2), unit.arrived_due(now, 2), unit.oldest_due_notice(now)) for now in times],
         [(unit.notice(name), unit.attempts(name), unit.rendered(name)) for name in "abc"],
         [unit.arrived(number) for number in (1, 2, 3)],
+        [(unit.probes_due(now, 2, clouds=["aws"], per_account=1), unit.probes_claimed(now)) for now in times],
+        list(unit.all_probes()),
         unit.notices_of("INC-1"),
         dict(unit.outbox_counts()),
         dict(unit.inbox_counts()),
