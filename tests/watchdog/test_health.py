@@ -15,19 +15,23 @@ from watchdog.words import Cause, Effect, Fault, Means
 def signal(
     effect: Effect, minutes: float = 0, *, event: str | None = None, means: Means | None = None,
     cause: Cause | None = None, deadline: datetime | None = None, subject: str | None = None, probe: bool = False,
+    version: str | None = None, long_operation: str | None = None, partial: bool = False,
 ) -> Signal:  # fmt: skip
     return Signal(
         effect=effect,
         reason=f"{effect} at {minutes}",
         key=ACME_KEY,
         occurred_at=T0 + minutes * MINUTE,
-        event_id=event or f"{effect}@{minutes}/{means}/{cause}/{subject}",
+        event_id=event or f"{effect}@{minutes}/{means}/{cause}/{subject}/{version}",
         fault=Fault.CUSTOMER,
         means=means,
         cause=cause,
         deadline=deadline,
         subject=subject,
         probe=probe,
+        version=version,
+        long_operation=long_operation,
+        partial=partial,
     )
 
 
@@ -246,6 +250,9 @@ SIGNALS = st.builds(
     deadline=st.sampled_from([None, T0 + timedelta(days=7), T0 + timedelta(days=30)]),
     subject=st.sampled_from([None, "g1", "g2"]),
     probe=st.booleans(),
+    version=st.sampled_from([None, "2", "3"]),
+    long_operation=st.sampled_from([None, None, "op-1", "op-2"]),
+    partial=st.booleans(),
 )
 
 
