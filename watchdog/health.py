@@ -493,9 +493,9 @@ class _Replay:
         ):
             self.probe_wanted = True  # two records of one second contradict each other: only a probe can tell
         since = known.since if known else mark.at
-        latest = mark
+        latest = _with_actor(known.latest, mark) if known else mark
         if known and slot in {Slot.DELETION, Slot.CONTAINER}:  # of one deletion only some of the records have a date
-            latest = _with_earliest_deadline(known.latest, mark)
+            latest = _with_earliest_deadline(known.latest, latest)
         self.open[place] = Condition(
             slot=slot, means=means, effect=_effect(mark, slot), since=since, clock_from=since,
             fault=_fault_of(mark, known, ended), latest=latest, version=mark.version,
@@ -570,6 +570,13 @@ def _fault_of(mark: Mark, known: Condition | None, ended: list[Condition]) -> Fa
         return mark.fault
     before = [known] if known else ended if mark.effect in RECOVERY else []
     return before[0].fault if before else Fault.UNKNOWN
+
+
+def _with_actor(known: Mark, new: Mark) -> Mark:
+    """Keep who did it: a second source of the same change (an asset feed, a probe) may not name anybody."""
+    if new.actor is not None or known.actor is None or known.effect is not new.effect:
+        return new
+    return replace(new, actor=known.actor, operation=new.operation or known.operation)
 
 
 def _with_earliest_deadline(known: Mark, new: Mark) -> Mark:

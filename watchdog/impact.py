@@ -339,7 +339,8 @@ def key_deadline(
             latest=stated + late if late else None,
         )  # fmt: skip
     if isinstance(clock.destroyed_after, Mapping):
-        words = f"date not known yet ({clock.deadline_from})" if clock.deadline_from else "date not known yet"
+        told_by = re.split(r"\.\s|[;(]", clock.deadline_from or "", maxsplit=1)[0].strip()
+        words = f"date not known yet; {told_by} tells it" if told_by else "date not known yet"
         return Deadline(kind="data_irrecoverable", at=None, words=words, source=cite)
     if clock.destroyed_after in {"none", "unknown"}:
         return None
