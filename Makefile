@@ -9,6 +9,8 @@ SHELL := /bin/sh
 
 PYTHON ?=
 ARGS ?=
+# Tests mostly wait for servers and deadlines: more of them side by side than there are cores.
+SIDE_BY_SIDE ?= 4
 export PYTHON
 
 DEV := .venv/bin/python
@@ -22,7 +24,7 @@ demo: .venv-demo ## watch a key being revoked and people being told (ARGS=--stay
 	@$(DEMO) -m workers.cli.entry demo $(ARGS)
 
 test: lint ## all that CI does: lint, then the tests (ARGS="-k words" chooses some)
-	@$(DEV) -m pytest $(ARGS) || { code=$$?; echo 'Stopped at "pytest": the failures are listed above.' >&2; exit $$code; }
+	@$(DEV) -m pytest -n $(SIDE_BY_SIDE) --dist loadfile $(ARGS) || { code=$$?; echo 'Stopped at "pytest": the failures are listed above.' >&2; exit $$code; }
 
 lint: .venv ## ruff, mypy and the rule of direction
 	$(STEP) "ruff check" "Some of it repairs itself: make format" $(DEV) -m ruff check --output-format concise .

@@ -1,16 +1,19 @@
 """Letters: a notice written out for its reader - subject, plain text (the master), and HTML with the same sentences.
 
 A body template is written once, in blocks (paragraph, heading, row, step, command ...). Two layouts turn the blocks
-into plain text and into HTML, so the two can never say different things. A language is a folder of templates.
+into plain text and into HTML, so the two can never say different things. A language is a folder of templates; in it
+`words.j2` has the words for every cloud, and `clouds/NAME.j2` what is called otherwise on one of them.
 """
 
 import re
+import shlex
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -26,6 +29,7 @@ T = TypeVar("T")
 TEXTS = Path(__file__).parent / "texts"
 FALLBACK = "en"
 WIDTH = 76
+BRIEF = 8
 SUBJECT_LIMIT = 78
 
 # The blanks inside "6 d 23 h" and "2026-12-08 09:00 UTC", which a line must not break at.
@@ -33,6 +37,7 @@ _TIED = re.compile(
     r"(?<=\d) (?=(?:d|h|min|left|ago|UTC|\d{2}:\d{2})\b)|(?<=\d [dh]) (?=\d)|(?<=\bin) (?=\d)|(?<=min) (?=ago)"
 )
 _TIE = "\x1a"
+_VENDOR = re.compile(r"\b[Tt]he vendor\b")
 _DATE = re.compile(r"(?<![\w-])\d{4}-\d{2}-\d{2}(?: \d{2}:\d{2}(?::\d{2})? UTC)?(?![\w-])")
 
 # Marks around a block of the plain text. Facts cannot hold them: they are cleaned of control characters.
@@ -83,10 +88,12 @@ def _written(notice: Notice, *, html: bool) -> Letter:
     wanted = person.language if person else FALLBACK
     name = template_of(notice)
     language = _language(wanted, f"{name}.j2")
+    words = words_of(language, "" if isinstance(facts, OperatorFacts) else facts.cloud)
     common: dict[str, object] = {
         "n": notice,
         "f": facts,
-        "c": Clock(facts.at, person.timezone if person else "UTC"),
+        "c": Clock(facts.at, person.timezone if person else "UTC", words.undated),
+        "words": words,
         "v": None if isinstance(facts, OperatorFacts) else views.view(facts),
     }
     plain = _shelf(language, "text").get_template(f"{name}.j2").make_module(common | {"cite": Citations()})
@@ -99,7 +106,25 @@ def _written(notice: Notice, *, html: bool) -> Letter:
 def _page(language: str, name: str, subject: str, common: dict[str, object]) -> str:
     shelf = _shelf(language, "html")
     body = shelf.get_template(f"{name}.j2").make_module(common | {"cite": Citations()})
-    return shelf.get_template("page.j2").render(language=language, subject=subject, body=Markup(str(body)))  # noqa: S704 - rendered with autoescape
+    page = {"language": language, "subject": subject, "body": Markup(str(body))}  # noqa: S704 - rendered with autoescape
+    return shelf.get_template("page.j2").render(common | page)
+
+
+@cache
+def words_of(language: str, cloud: str) -> SimpleNamespace:
+    """Return the words of a language by their names, with those of one cloud laid over them, table by table."""
+    shelf = _shelf(language, "text")
+    words = _exports(shelf, "words.j2")
+    name = f"clouds/{cloud}.j2"
+    for table, own in (_exports(shelf, name) if name in shelf.list_templates() else {}).items():
+        known = words.get(table)
+        words[table] = {**known, **own} if isinstance(known, dict) and isinstance(own, dict) else own
+    return SimpleNamespace(**words)
+
+
+def _exports(shelf: Environment, name: str) -> dict[str, object]:
+    found = vars(shelf.get_template(name).make_module({}))
+    return {key: value for key, value in found.items() if not key.startswith("_")}
 
 
 class Citations:
@@ -145,10 +170,12 @@ def _shelf(language: str, shape: str) -> Environment:
         lstrip_blocks=True,
     )
     found.globals.update(layout=f"{shape}.j2", block=_block, main=views.main, label=views.label)
-    found.globals.update(deletion_stopped=views.deletion_stopped)
+    found.globals.update(deletion_stopped=views.deletion_stopped, log_of=views.log_of)
+    found.globals.update(place=views.place, key_versions=views.versions, pieces=pieces, phrase=phrase)
     found.filters.update(
         fill=fill, tidy=_tidy, command_lines=command_lines, subject=subject_line, cap=cap, said=said, ended=ended
     )
+    found.filters.update(brief=brief, named=named, quoted=shlex.quote)
     return found
 
 
@@ -195,6 +222,30 @@ def command_lines(command: str) -> str:
 def cap(text: str, limit: int) -> str:
     """Cut a name that would crowd out what stands beside it."""
     return text if len(text) <= limit else text[: limit - 2].rstrip() + ".."
+
+
+def phrase(by_way: Mapping[str, T], by_effect: Mapping[str, T], view: views.View) -> T:
+    """Return the words for the main happening: those for the way it came about, else those for its effect."""
+    assert view.main is not None, "the texts ask only where something is open"  # noqa: S101 - a fault of a template
+    found = [by_way[way] for way in views.ways(view) if way in by_way]
+    return found[0] if found else by_effect[view.main.effect]
+
+
+def brief(version: str) -> str:
+    """Return a version short enough for a sentence: Azure's have 32 digits, the first eight tell them apart."""
+    return version if len(version) <= BRIEF + len("...") else f"{version[:BRIEF]}..."
+
+
+def named(text: str, vendor: str) -> str:
+    """Put the vendor's name for "the vendor": a key owner may not know who that is."""
+    return _VENDOR.sub(lambda _: vendor, text)
+
+
+def pieces(phrases: Sequence[str], known: Mapping[str, str], **more: str) -> list[str]:
+    """Fill "project {name}" and the like; a phrase of which a part is not known is left out."""
+    parts = {**known, **more}
+    wanted = {phrase: re.findall(r"\{(\w+)\}", phrase) for phrase in phrases}
+    return [phrase.format_map(parts) for phrase, names in wanted.items() if all(parts.get(name) for name in names)]
 
 
 def said(text: str) -> str:

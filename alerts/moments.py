@@ -1,5 +1,6 @@
 """Moments as people read them: UTC first, the reader's own time second, what is left third."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -13,10 +14,14 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Prints aware moments for one reader. `now` is when the facts were put together, `zone` an IANA name."""
+    """Prints aware moments for one reader. `now` is when the facts were put together, `zone` an IANA name.
+
+    `undated` has phrases for deadlines without a date: a sign in the engine's words, and what to say instead of them.
+    """
 
     now: datetime
     zone: str = "UTC"
+    undated: Sequence[tuple[str, str]] = ()
 
     def moment(self, at: datetime, *, seconds: bool = False) -> str:
         """Return for instance "2026-12-07 14:03 UTC (15:03 Europe/Berlin, in 13 d 22 h)"."""
@@ -27,7 +32,7 @@ class Clock:
     def deadline(self, deadline: Deadline) -> str:
         """Return the moment with its bound in words, or what is known instead of a date (impact.md 2.2)."""
         if deadline.at is None:
-            return deadline.words
+            return next((phrase for sign, phrase in self.undated if sign in deadline.words), deadline.words)
         at = self.moment(deadline.at)
         worded = {
             "at_least": f"not before {at}",

@@ -12,7 +12,7 @@ Of an incident (every time is RFC 3339, UTC; a field without a value is null; li
     told[]                                                  who has been told so far, in words
     keys[]{id,name,owner,account,region,verdict,exception,terms_version,
            claimed, verified{at,passed,words},              what events claim and what we verified: never one field
-           happenings[]{effect,since,fault,reason,operation,actor,event_id,cause,means,deadline},
+           happenings[]{effect,since,fault,reason,version,operation,actor,event_id,cause,means,deadline},
            stores[]{id,name,store,state,what,latent,until[],still_works[],inferred[],impact,terminal},
            steps[]{owner,text,command,note}}                command is null when there is none, "" when withheld
     shortened                                               what was left out for size, in words, or null
@@ -152,6 +152,7 @@ def _happening(one: Happening, budget: Budget) -> Plain:
         "since": moment(one.since),
         "fault": one.fault.value,
         "reason": _cut(one.reason, budget),
+        "version": one.version,
         "operation": _maybe(one.operation, budget),
         "actor": _maybe(one.actor, budget),
         "event_id": _maybe(one.event_id, budget),

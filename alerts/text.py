@@ -25,7 +25,9 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 # Links that a stranger put into a name must not become links in the reader's mail program.
 _DEFANGED = (("://", "[://]"), ("www.", "www[.]"))
 # Fields that we or the vendor wrote, in which an address is meant to work, or that are identifiers.
-_OURS = frozenset({"verify_url", "emergency_contact", "email", "id", "key", "dedup", "previous_dedup", "incident"})
+_OURS = frozenset(
+    {"verify_url", "emergency_contact", "email", "id", "key", "consumer", "dedup", "previous_dedup", "incident"}
+)
 
 
 def clean(text: str, limit: int = LIMIT) -> str:

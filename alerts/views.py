@@ -1,6 +1,7 @@
 """What the texts pick from the facts of an incident: the main happening, stores and steps that are said once."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -33,6 +34,44 @@ GRAVITY = (
 )
 """Which of several happenings names the incident: the hardest to undo first. The texts know a phrase for each."""
 
+UNSURE = frozenset({Effect.ACCESS_CHANGED, Effect.KEY_CHANGED, Effect.USE_FAILED})
+"""After these nobody knows whether the key still works, even where no loss is known: that is never shown as fine."""
+
+HOLDERS: Mapping[str, tuple[tuple[str, re.Pattern[str]], ...]] = {
+    "aws": (("account", re.compile(r"arn:[^:]+:kms:[^:]*:(?P<name>[^:]+):key/(?P<key>.+)")),),
+    "azure": (
+        ("managed_hsm", re.compile(r"https://(?P<name>[^./]+)\.managedhsm\.[^/]+/keys/(?P<key>[^/]+)(?:/.*)?")),
+        ("vault", re.compile(r"https://(?P<name>[^./]+)\.[^/]+/keys/(?P<key>[^/]+)(?:/.*)?")),
+    ),
+    "gcp": (
+        (
+            "project",
+            re.compile(
+                r"projects/(?P<name>[^/]+)/locations/(?P<location>[^/]+)/keyRings/(?P<ring>[^/]+)"
+                r"/cryptoKeys/(?P<key>[^/]+)(?:/.*)?"
+            ),
+        ),
+    ),
+}
+"""What holds a key, by cloud: the word for it and how the key's id names it. The texts know a phrase for each word."""
+
+UNDONE: Mapping[str, tuple[str, ...]] = {
+    "aws": ("cancelkeydeletion",),
+    "azure": ("keyrecover", "vaultrecover"),
+    "gcp": ("restorecryptokeyversion",),
+}
+"""How the operations end, in lower case, that take a deletion back and leave something else to be done."""
+
+LOGS: Mapping[str, tuple[tuple[str, re.Pattern[str]], ...]] = {
+    "azure": (
+        ("topic", re.compile(r"microsoft\.(keyvault|eventgrid|resourcenotifications)\.\w.*", re.IGNORECASE)),
+        ("activity", re.compile(r"[\w.]+/.*")),
+        ("directory", re.compile(r".* .*")),
+    ),
+    "gcp": (("assets", re.compile(r"asset change: .*")),),
+}
+"""Which log of a cloud an operation stands in, by the shape of its name; "audit" where none of these fits."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoreLine:
@@ -63,6 +102,7 @@ class Record:
     first: datetime | None
     last: datetime | None
     events: tuple[str, ...]
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +111,14 @@ class Check:
 
     keys: tuple[KeyFacts, ...]
     verified: Verified | None
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What holds some of the keys: `kind` is a word that the texts know, `names` are its names."""
+
+    kind: str  # account | vault | managed_hsm | project
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +148,14 @@ class View:
     feeds: tuple[KeyFacts, ...]
     main: Happening | None
     alike: bool
-    accounts: tuple[str, ...]
+    holders: tuple[Holder, ...]
+    versions: tuple[str, ...]
     happenings: tuple[Happening, ...]
     records: tuple[Record, ...]
     checks: tuple[Check, ...]
     stores: tuple[StoreLine, ...]
     plans: tuple[Plan, ...]
-    reach: str  # gone | harmless | doomed | latent | split | partly | stops
+    reach: str  # gone | harmless | unsure | doomed | latent | split | partly | stops
     customer_did_it: bool
     customer_can_act: bool
     urgent: bool
@@ -123,7 +172,8 @@ def view(facts: Facts) -> View:
         feeds=tuple(key for key in facts.keys if key.id.startswith(WATCH)),
         main=min(happenings, key=_gravity, default=None),
         alike=len(effects) == 1 and None not in mains,
-        accounts=tuple(dict.fromkeys(key.account for key in keys if key.account)),
+        holders=holders(keys, facts.cloud),
+        versions=versions(keys[0]) if len(keys) == 1 else (),
         happenings=happenings,
         records=records(happenings),
         checks=checks(keys),
@@ -153,10 +203,53 @@ def _can_act(facts: Facts) -> bool:
 
 
 def label(key: KeyFacts, facts: Facts) -> str:
-    """Return what to call a key: its own name, or the end of its id where it has none but the system's."""
+    """Return what to call a key: its own name, or what its id calls it where it has none but the system's."""
     if key.name and key.name not in {facts.instance, facts.instance_name}:
         return f'"{key.name}"'
-    return f'"...{key.id[-8:]}"'
+    called = place(key, facts.cloud).get("key", "") if facts.cloud != "aws" else ""  # there it is a number
+    return f'"{called or f"...{key.id[-8:]}"}"'
+
+
+def place(key: KeyFacts, cloud: str) -> dict[str, str]:
+    """Return where a key lies, by the parts of its id: what holds it (`kind` and `name`), its ring, its own name."""
+    for kind, pattern in HOLDERS.get(cloud, ()):
+        found = pattern.fullmatch(key.id)
+        if found:
+            return {"kind": kind, **found.groupdict()}
+    return {}
+
+
+def holders(keys: Iterable[KeyFacts], cloud: str) -> tuple[Holder, ...]:
+    """Return what holds the keys, each once, those of one kind together."""
+    found: dict[str, dict[str, None]] = {}
+    for key in keys:
+        said = place(key, cloud)
+        if said:
+            found.setdefault(said["kind"], {})[said["name"]] = None
+    return tuple(Holder(kind=kind, names=tuple(names)) for kind, names in found.items())
+
+
+def versions(key: KeyFacts) -> tuple[str, ...]:
+    """Return the versions of a key that its gravest happening is about; none when it is about the whole key."""
+    leading = main(key)
+    alike = [one.version for one in key.happenings if leading is not None and one.effect is leading.effect]
+    found = {version for version in alike if version}
+    return tuple(sorted(found, key=lambda version: (len(version), version))) if all(alike) else ()
+
+
+def ways(found: View) -> tuple[str, ...]:
+    """Return how the main happening came about, most telling first: by its means, its operation, what holds the key."""
+    if found.main is None:
+        return ()
+    operation = re.split(r"[./]", found.main.operation or "")[-1].lower()
+    kinds = (holder.kind for holder in found.holders[:1])
+    return tuple(f"{found.main.effect}.{way}" for way in (found.main.means or "", operation, *kinds) if way)
+
+
+def log_of(cloud: str, operation: str | None) -> str:
+    """Say in one word which log of a cloud an operation was read in; the texts know a phrase for each."""
+    fitting = (name for name, pattern in LOGS.get(cloud, ()) if pattern.fullmatch(operation or ""))
+    return next(fitting, "audit")
 
 
 def reach(facts: Facts) -> str:
@@ -166,8 +259,9 @@ def reach(facts: Facts) -> str:
     if facts.stage is Stage.LOST:
         return "gone"
     if facts.stage is Stage.AT_RISK:
-        return "harmless"
-    if Effect.KEY_DELETION_SCHEDULED in effects:
+        return "unsure" if effects & UNSURE else "harmless"
+    ends = facts.headline is not None and facts.headline.kind == "data_irrecoverable"
+    if Effect.KEY_DELETION_SCHEDULED in effects or (Effect.CONTAINER_LOST in effects and ends):
         return "doomed"
     if states and states <= {"latent", "unaffected"}:
         return "latent"
@@ -189,7 +283,7 @@ def deletion_stopped(facts: Facts) -> bool:
     was = facts.previous_stage in {Stage.DELETION_SCHEDULED, Stage.IRREVERSIBLE_SOON}
     effects = {happening.effect for key in facts.keys for happening in key.happenings}
     cancelled = any(
-        happening.operation is not None and "cancel" in happening.operation.lower()
+        happening.operation is not None and happening.operation.lower().endswith(UNDONE.get(facts.cloud, ()))
         for key in facts.keys
         for happening in key.happenings
     )
@@ -215,6 +309,7 @@ def _record(group: list[Happening]) -> Record:
         first=min(times, default=None),
         last=max(times, default=None),
         events=tuple(dict.fromkeys(one.event_id for one in group if one.event_id)),
+        reasons=tuple(dict.fromkeys(one.reason for one in group if one.reason)),
     )
 
 

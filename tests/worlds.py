@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from importlib import resources
 
+import msgspec
 import yaml
 
 from watchdog import impact
@@ -116,3 +117,15 @@ def table() -> impact.ImpactTable:
     """The impact table that travels with the product."""
     text = resources.files("watchdog").joinpath("data/store_impact.yaml").read_text(encoding="utf-8")
     return impact.read(yaml.safe_load(text))
+
+
+def agreed(found: Document) -> Document:
+    """The same register, importable: each customer has a contact, each key of a customer's its approved exception."""
+    facts = msgspec.to_builtins(found)
+    for customer in facts["customers"]:
+        customer.setdefault("contacts", [{"name": "Kim", "email": f"kim@{customer['id']}.example"}])
+        for instance in customer["instances"]:
+            for one in instance["keys"]:
+                if one.get("owner") != KeyOwner.VENDOR:
+                    one.setdefault("exception", {"reference": "EX-7"})
+    return msgspec.convert(facts, Document)

@@ -1,11 +1,12 @@
 """Assessment: what the conditions of one key mean for its instance - verdict, stage, clocks, holds, repair."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from watchdog import impact
-from watchdog.health import LOSS_SLOTS, STATE_SLOTS, Condition, Health, Judgement, Slot, judge
+from watchdog import clocks, impact
+from watchdog.health import LOSS_SLOTS, STATE_SLOTS, Condition, Health, Judgement, Slot, judge, said
 from watchdog.impact import ImpactTable
 from watchdog.notices import ConsumerImpact, Deadline
 from watchdog.register import RegisteredKey
@@ -41,7 +42,7 @@ class Assessment:
     headline: Deadline | None = None
     second: Deadline | None = None
     next_impact: Deadline | None = None
-    key_deadlines: tuple[tuple[Slot, Deadline], ...] = ()
+    key_deadlines: tuple[tuple[Condition, Deadline], ...] = ()
     holds: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
     split: str | None = None
@@ -53,7 +54,7 @@ def assess(health: Health, key: RegisteredKey | None, table: ImpactTable, steps:
     """Judge a key (None: the watch of a customer, or a key that has left the register) at `now`, aware UTC."""
     judgement = judge(health)
     if not judgement.conditions or health.subject.startswith(WATCH):
-        return _without_clocks(health, judgement, now)
+        return _without_clocks(health, key, judgement, now)
     losses = [
         condition
         for condition in judgement.conditions
@@ -88,7 +89,7 @@ def assess(health: Health, key: RegisteredKey | None, table: ImpactTable, steps:
 
 
 def _reasons(judgement: Judgement) -> list[str]:
-    return [condition.latest.reason.rstrip(".") for condition in judgement.conditions]
+    return list(dict.fromkeys(said(condition) for condition in judgement.conditions))
 
 
 def _has_ended(condition: Condition, judgement: Judgement, now: datetime) -> bool:
@@ -101,12 +102,14 @@ def _has_ended(condition: Condition, judgement: Judgement, now: datetime) -> boo
 
 def _unregistered(judgement: Judgement, losses: Sequence[Condition], now: datetime) -> Assessment:
     """Judge what is known without the register: what is wrong with the key itself, and the date that a record gave."""
-    dated = [condition.latest for condition in losses if condition.slot is Slot.DELETION and condition.latest.deadline]
+    ending = [condition.latest for condition in losses if condition.slot in {Slot.DELETION, Slot.CONTAINER}]
+    dated = [(mark.deadline, mark) for mark in ending if mark.deadline is not None]
     headline = None
     if dated:
+        at, first = min(dated, key=lambda pair: pair[0])
         headline = Deadline(
-            kind="data_irrecoverable", at=dated[0].deadline, words="the key is destroyed and nothing encrypted under "
-            "it can be read again", source=dated[0].deadline_source or "the record", bound="at_least",
+            kind="data_irrecoverable", at=at, words="the key is destroyed and nothing encrypted under "
+            "it can be read again", source=first.deadline_source or "the record", bound="at_least",
         )  # fmt: skip
     verdict = _verdict(judgement.conditions, losses, ())
     stage = _stage(losses, headline, (), now)
@@ -125,7 +128,7 @@ def _unregistered(judgement: Judgement, losses: Sequence[Condition], now: dateti
     )
 
 
-def _without_clocks(health: Health, judgement: Judgement, now: datetime) -> Assessment:
+def _without_clocks(health: Health, key: RegisteredKey | None, judgement: Judgement, now: datetime) -> Assessment:
     if judgement.conditions:  # the watch itself: feeds, and failures that name no key
         first = judgement.conditions[0]
         return Assessment(
@@ -136,19 +139,21 @@ def _without_clocks(health: Health, judgement: Judgement, now: datetime) -> Asse
             fault=_fault(judgement.conditions),
             judgement=judgement,
         )
-    verdict, why = _without_conditions(health, judgement, now)
+    verdict, why = _without_conditions(health, key, judgement, now)
     return Assessment(
         verdict=verdict, why=why, stage=None, severity=Severity.INFO, fault=Fault.UNKNOWN, judgement=judgement
     )
 
 
-def _without_conditions(health: Health, judgement: Judgement, now: datetime) -> tuple[Verdict, str]:
+def _without_conditions(
+    health: Health, key: RegisteredKey | None, judgement: Judgement, now: datetime
+) -> tuple[Verdict, str]:
     """Nothing is known to be wrong. That is `healthy` only with a fresh proof; silence is not health."""
     if judgement.last_change_at is not None and judgement.proven_at is None:
         return Verdict.RECOVERING, "events say that the key is back; the proof is outstanding"
-    used = [mark.at for mark in health.marks if mark.effect is Effect.USE_SUCCEEDED]
+    used = _last_use(health, key, judgement)
     checked = judgement.proven_at is not None and judgement.decided_by is None
-    proofs = [*used[-1:], *([judgement.proven_at] if checked and judgement.proven_at else [])]
+    proofs = [*([used] if used else []), *([judgement.proven_at] if checked and judgement.proven_at else [])]
     if health.probe_passed is None and health.probed_at is not None and now - health.probed_at < FRESH:
         return Verdict.UNREACHABLE, health.probe_words or "the last probe could not tell"
     if proofs and now - max(proofs) < FRESH:
@@ -157,6 +162,19 @@ def _without_conditions(health: Health, judgement: Judgement, now: datetime) -> 
         return Verdict.BLIND, f"nothing is known to be wrong, by decision of {judgement.decided_by}; no check proves it"
     last = f"; the last proof is of {max(proofs):%Y-%m-%d %H:%M} UTC" if proofs else ""
     return Verdict.BLIND, f"nothing is known to be wrong, and nothing proves the key usable now{last}"
+
+
+def _last_use(health: Health, key: RegisteredKey | None, judgement: Judgement) -> datetime | None:
+    """Return up to when uses show that every version in use works; one from before the last change shows nothing."""
+    last: dict[str | None, datetime] = {}
+    for mark in health.marks:
+        since = judgement.last_change_at
+        if mark.effect is Effect.USE_SUCCEEDED and (since is None or mark.at > since):
+            last[mark.version] = mark.at
+    wanted = key.versions if key else ()
+    if len(wanted) < 2:
+        return max(last.values(), default=None)
+    return min(last[version] for version in wanted) if last.keys() >= set(wanted) else None
 
 
 def loss_of(condition: Condition) -> tuple[Effect | None, Means | None]:
@@ -198,50 +216,16 @@ def _consumers(conditions: Iterable[Condition], key: RegisteredKey, table: Impac
 
 def _key_deadlines(
     conditions: Iterable[Condition], key: RegisteredKey, table: ImpactTable
-) -> tuple[tuple[Slot, Deadline], ...]:
-    found: list[tuple[Slot, Deadline]] = []
+) -> tuple[tuple[Condition, Deadline], ...]:
+    found: list[tuple[Condition, Deadline]] = []
     for condition in conditions:
-        clock = _clock(condition, key, table)
-        if clock is None:
+        loss, means = loss_of(condition)
+        if loss is None or condition.slot is Slot.EXPIRY:
             continue
-        deadline = impact.key_deadline(
-            table, clock, since=condition.since, stated=condition.latest.deadline,
-            stated_by=condition.latest.deadline_source,
-        )  # fmt: skip
+        deadline = clocks.deadline(condition, key, table, loss, means)
         if deadline is not None:
-            found.append((condition.slot, deadline))
+            found.append((condition, deadline))
     return tuple(found)
-
-
-def _clock(condition: Condition, key: RegisteredKey, table: ImpactTable) -> str | None:
-    """Pick the clock of the key itself that a condition runs; None where it runs none."""
-    loss, means = loss_of(condition)
-    if loss is None or condition.slot is Slot.EXPIRY:
-        return None
-    fitting = [
-        clock.id
-        for clock in table.key_clocks
-        if clock.cloud == key.cloud
-        and loss in clock.loss
-        and ("any" in clock.means or (means is not None and means.value in clock.means))
-    ]
-    wanted = _special_clock(condition, key)
-    return wanted if wanted in fitting else next((name for name in fitting if name not in _SPECIAL_CLOCKS), None)
-
-
-_SPECIAL_CLOCKS = frozenset(
-    {"aws.kms.deletion_scheduled.multi_region_primary", "aws.region.disabled", "aws.kms.policy_lockout"}
-)
-"""Clocks that hold only in a case that the loss alone does not tell; `_special_clock` knows the case."""
-
-
-def _special_clock(condition: Condition, key: RegisteredKey) -> str | None:
-    family = key.entry.aws.multi_region
-    if condition.slot is Slot.DELETION and condition.latest.deadline is None and family and family.type == "PRIMARY":
-        return "aws.kms.deletion_scheduled.multi_region_primary"
-    if condition.slot is Slot.CONTAINER and condition.latest.operation == "DisableRegion":
-        return "aws.region.disabled"
-    return None
 
 
 def _headlines(
@@ -250,9 +234,7 @@ def _headlines(
     """The first moment after which something cannot be had back, and the first one of another kind (impact.md 2.2)."""
     terminals = [found.terminal for found in consumers if found.terminal is not None]
     now_or_dated = [
-        deadline
-        for deadline in (*key_deadlines, *terminals)
-        if deadline.at is not None or deadline.words == impact.ACT_NOW
+        deadline for deadline in (*key_deadlines, *terminals) if deadline.at is not None or impact.is_now(deadline)
     ]
     if not now_or_dated or not losses:
         undated = [deadline for deadline in key_deadlines if deadline.at is None]
@@ -283,7 +265,7 @@ def _verdict(
     if Slot.DESTROYED in slots:
         return Verdict.DESTROYED
     doomed = Slot.DELETION in slots or any(
-        condition.slot is Slot.CONTAINER and condition.latest.operation != "DisableRegion" for condition in conditions
+        condition.slot is Slot.CONTAINER and not clocks.is_switch(condition) for condition in conditions
     )
     if doomed:
         return Verdict.DOOMED
@@ -296,7 +278,7 @@ def _verdict(
 
 
 def _stage(
-    losses: Sequence[Condition], headline: Deadline | None, key_deadlines: Sequence[tuple[Slot, Deadline]],
+    losses: Sequence[Condition], headline: Deadline | None, key_deadlines: Sequence[tuple[Condition, Deadline]],
     now: datetime,
 ) -> Stage:  # fmt: skip
     slots = {condition.slot for condition in losses}
@@ -307,9 +289,9 @@ def _stage(
     if headline is not None and headline.kind != "expiry":
         if headline.at is not None and headline.bound == "exact" and headline.at <= now:
             return Stage.LOST
-        if headline.words == impact.ACT_NOW or (headline.at is not None and headline.at - now <= SOON):
+        if impact.is_now(headline) or (headline.at is not None and headline.at - now <= SOON):
             return Stage.IRREVERSIBLE_SOON
-    if Slot.DELETION in slots or any(slot is Slot.CONTAINER and deadline for slot, deadline in key_deadlines):
+    if Slot.DELETION in slots or any(found.slot is Slot.CONTAINER for found, _ in key_deadlines):
         return Stage.DELETION_SCHEDULED
     return Stage.IMPAIRED
 
@@ -368,12 +350,19 @@ def _repair(
     ordered = sorted(conditions, key=lambda condition: condition.slot not in STATE_SLOTS)
     for condition in ordered:
         loss, means = loss_of(condition)
-        effect = loss or condition.effect
-        for step in steps(effect, key, means or condition.means, condition.latest.subject, condition.latest.cause):
+        effect = _to_undo(condition) or loss or condition.effect
+        subject = condition.version or condition.latest.subject
+        for step in steps(effect, key, means or condition.means, subject, condition.latest.cause):
             if step not in found and not _is_asked_for(step, found):
                 found.append(step)
     found += [step for step in _store_steps(table, consumers) if step not in found]
     return tuple(found)
+
+
+def _to_undo(condition: Condition) -> Effect | None:
+    """What a container that is there again only in part still needs is another plan than that of a lost one."""
+    restored = Effect.CONTAINER_RESTORED
+    return restored if condition.slot is Slot.CONTAINER and condition.latest.effect is restored else None
 
 
 def _is_asked_for(step: Step, found: Sequence[Step]) -> bool:
@@ -403,15 +392,27 @@ def _store_steps(table: ImpactTable, consumers: Sequence[ConsumerImpact]) -> lis
     return [probe, *found, *([prove] if consumers else [])]
 
 
+_OF_GOOGLE = re.compile(r"(?:.*/)?projects/([^/]+)/instances/([^/]+)")
+
+
 def _store_command(template: str | None, consumer: str) -> str | None:
-    """Fill the table's command with the store's own name and Region; None when its id does not tell them."""
+    """Fill the table's command with the store's own name and place; None when its id does not tell all of them."""
     if template is None:
         return None
-    parts = consumer.split(":")
-    if len(parts) < 7 or not all(_plain(part) for part in (parts[3], parts[-1])):
+    names, words = _names_in(consumer), template.split(" ")
+    if not all(_plain(names.get(word, "")) for word in words if word.isupper()):
         return None
-    filled = template.replace(" DB ", f" {parts[-1]} ").replace(" CLUSTER ", f" {parts[-1]} ")
-    return filled.replace("REGION", parts[3])
+    return " ".join(names[word] if word.isupper() else word for word in words)
+
+
+def _names_in(consumer: str) -> dict[str, str]:
+    """Read out of a store's id (an ARN, or a Google resource name) what the table's commands say in capitals."""
+    parts, found = consumer.split(":"), _OF_GOOGLE.fullmatch(consumer)
+    if found:
+        return {"PROJECT": found[1], "INSTANCE": found[2]}
+    if len(parts) < 7:
+        return {}
+    return {"DB": parts[-1], "CLUSTER": parts[-1], "REGION": parts[3]}
 
 
 def _plain(text: str) -> bool:

@@ -14,6 +14,7 @@ from watchdog.words import Effect, Means
 Bound = Literal["exact", "at_least", "at_most", "about"]
 NOT_DOCUMENTED = "not documented by the provider"
 ACT_NOW = "no grace period is documented: act now"
+ANY_MOMENT = "it can be made final at any moment: act now"
 
 _DURATION = re.compile(r"^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?$")
 
@@ -323,9 +324,13 @@ def key_deadline(
     """Return the moment of the key's own destruction under one clock, None where the clock has none.
 
     `stated` is the date that the provider's record or answer gave (it wins over any default), `stated_by` names it.
+    Where nothing keeps anybody from ending it before that date, there is none: it is the latest.
     """
     clock = table.key_clock(clock_id)
     cite = table.cite(clock.source)
+    if isinstance(clock.destroyed_after, Mapping) and not _shortest(clock.destroyed_after):
+        source = f"{stated_by}; {cite}" if stated and stated_by else cite
+        return Deadline(kind="data_irrecoverable", at=None, words=ANY_MOMENT, source=source, latest=stated)
     if stated is not None:
         late = _may_be_late(clock.destroyed_after)
         return Deadline(
@@ -334,7 +339,8 @@ def key_deadline(
             latest=stated + late if late else None,
         )  # fmt: skip
     if isinstance(clock.destroyed_after, Mapping):
-        words = f"date not known yet ({clock.deadline_from})" if clock.deadline_from else "date not known yet"
+        told_by = re.split(r"\.\s|[;(]", clock.deadline_from or "", maxsplit=1)[0].strip()
+        words = f"date not known yet; {told_by} tells it" if told_by else "date not known yet"
         return Deadline(kind="data_irrecoverable", at=None, words=words, source=cite)
     if clock.destroyed_after in {"none", "unknown"}:
         return None
@@ -347,6 +353,15 @@ def key_deadline(
         words="nothing encrypted under this key can be read again", source=cite,
         bound="exact" if after == timedelta(0) else "at_least",
     )  # fmt: skip
+
+
+def is_now(deadline: Deadline) -> bool:
+    """Whether a deadline without a date leaves no time at all."""
+    return deadline.at is None and deadline.words in {ACT_NOW, ANY_MOMENT}
+
+
+def _shortest(destroyed_after: Mapping[str, str]) -> timedelta | None:
+    return duration(destroyed_after["min"])
 
 
 def _may_be_late(destroyed_after: str | dict[str, str]) -> timedelta | None:

@@ -1,15 +1,19 @@
 """Incidents: one episode of one key, or of one cause that hit several keys of one customer, and its stage."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from watchdog.assessment import WATCH, Assessment
+from watchdog.health import LOSS_SLOTS
 from watchdog.words import Fault, Severity, Stage
 
 VENDOR_WATCH = f"{WATCH}vendor"
 
 _EARLIER = timedelta(hours=1)
+GROUPING = timedelta(minutes=2)
+"""How long losses of further versions are gathered: Terraform takes a key's versions one by one (gcp.md 3.1, A8)."""
+
 _BAD = (Stage.AT_RISK, Stage.IMPAIRED, Stage.DELETION_SCHEDULED, Stage.IRREVERSIBLE_SOON, Stage.LOST)
 _SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.ERROR, Severity.CRITICAL)
 
@@ -28,7 +32,8 @@ class Turn:
 class Incident:
     """The state of an incident. `alert` names the alert that is open at the paging service for it (None: none yet).
 
-    `resolved_by` names who decided that it is over, and why; None when a check proved it.
+    `resolved_by` names who decided that it is over, and why; None when a check proved it. `versions` are the versions
+    of keys that people were told to be lost, and that still are.
     """
 
     id: str
@@ -46,6 +51,7 @@ class Incident:
     resolved_at: datetime | None = None
     resolved_by: str | None = None
     check_at: datetime | None = None
+    versions: tuple[tuple[str, str], ...] = ()
 
     @property
     def turn(self) -> int:
@@ -70,6 +76,7 @@ class Standing:
     subjects: tuple[str, ...]
     decided_by: str | None = None
     complete: bool = True
+    versions: frozenset[tuple[str, str]] = frozenset()
 
 
 def standing(assessments: Mapping[str, Assessment]) -> Standing:
@@ -99,7 +106,15 @@ def standing(assessments: Mapping[str, Assessment]) -> Standing:
         check_at=min(checks, default=None),
         subjects=tuple(sorted(assessments)),
         complete=all(found.complete for found in bad.values()),
+        versions=frozenset(_lost_versions(bad)),
     )
+
+
+def _lost_versions(assessments: Mapping[str, Assessment]) -> Iterator[tuple[str, str]]:
+    for subject, found in assessments.items():
+        for condition in found.judgement.conditions:
+            if condition.version is not None and condition.slot in LOSS_SLOTS:
+                yield subject, condition.version
 
 
 def _held(incident: Incident, now: Standing) -> Standing:
@@ -117,7 +132,7 @@ def _fault(assessments: Iterable[Assessment]) -> Fault:
     return Fault.UNKNOWN
 
 
-def reason_to_tell(incident: Incident | None, now: Standing) -> str | None:
+def reason_to_tell(incident: Incident | None, now: Standing, *, at: datetime) -> str | None:
     """Say by name why people must hear of this standing; None when nothing has changed that they must know."""
     if incident is None:
         return "opened" if now.stage in _BAD else None
@@ -134,11 +149,21 @@ def reason_to_tell(incident: Incident | None, now: Standing) -> str | None:
         return "worse" if change > 0 else "partly repaired"
     if set(now.subjects) - set(incident.subjects):
         return "more keys"
+    if _untold(incident, now) and at >= _gathered_at(incident):
+        return "more versions"
     if incident.fault is not Fault.CUSTOMER and now.fault is Fault.CUSTOMER:
         return "cause known"
     if _SEVERITIES.index(now.severity) > _SEVERITIES.index(incident.severity):
         return "more urgent"
     return "deadline earlier" if _is_earlier(now.headline_at, incident.headline_at) else None
+
+
+def _untold(incident: Incident, now: Standing) -> frozenset[tuple[str, str]]:
+    return now.versions - set(incident.versions)
+
+
+def _gathered_at(incident: Incident) -> datetime:
+    return incident.turns[-1].at + GROUPING
 
 
 def _is_earlier(new: datetime | None, old: datetime | None) -> bool:
@@ -148,6 +173,9 @@ def _is_earlier(new: datetime | None, old: datetime | None) -> bool:
 def follow(incident: Incident, now: Standing, why: str | None, *, at: datetime) -> Incident:
     """Return the incident at its new standing; with a reason to tell it takes a turn."""
     now = _held(incident, now)
+    told = now.versions if why is not None else now.versions & set(incident.versions)
+    waits = why is None and now.stage in _BAD and _untold(incident, now)
+    checks = [moment for moment in (now.check_at, _gathered_at(incident) if waits else None) if moment is not None]
     moved = replace(
         incident,
         subjects=tuple(sorted({*incident.subjects, *now.subjects})),
@@ -155,7 +183,8 @@ def follow(incident: Incident, now: Standing, why: str | None, *, at: datetime) 
         severity=now.severity,
         fault=now.fault if now.stage in _BAD else incident.fault,
         headline_at=now.headline_at,
-        check_at=now.check_at,
+        check_at=min(checks, default=None),
+        versions=tuple(sorted(told)),
         resolved_at=at if now.stage is Stage.RESOLVED else None,
         resolved_by=now.decided_by,
     )
@@ -179,6 +208,7 @@ def opened(
         turns=(Turn(number=1, stage=now.stage, at=at, why="opened"),),
         headline_at=now.headline_at,
         check_at=now.check_at,
+        versions=tuple(sorted(now.versions)),
     )
 
 

@@ -52,7 +52,8 @@ def subjects_of(signals: Iterable[Signal]) -> dict[str, list[Signal]]:
     """Return the signals by the subject whose health they touch: a key, or the watch of a customer or the vendor."""
     found: dict[str, list[Signal]] = {}
     for signal in signals:
-        if signal.effect in QUIET or signal.effect in NOT_A_SIGNAL:
+        takes_back = signal.effect is Effect.ATTEMPT_FAILED and signal.key is not None and signal.long_operation
+        if (signal.effect in QUIET and not takes_back) or signal.effect in NOT_A_SIGNAL:
             continue
         subject = signal.key
         if subject is None:
@@ -134,7 +135,7 @@ def _follow(
     world: World, now: datetime,
 ) -> None:  # fmt: skip
     standing = incidents.standing(assessments)
-    why = incidents.reason_to_tell(incident, standing)
+    why = incidents.reason_to_tell(incident, standing, at=now)
     moved = incidents.follow(incident, standing, why, at=now)
     if moved == incident:
         return

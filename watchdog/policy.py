@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from watchdog.assessment import WATCH, Assessment
-from watchdog.health import LOSS_SLOTS, Condition, Slot
+from watchdog.health import LOSS_SLOTS, Condition, Slot, said
 from watchdog.incidents import VENDOR_WATCH, Incident, dedup_key, is_worse
 from watchdog.notices import (
     Deadline,
@@ -19,6 +19,7 @@ from watchdog.notices import (
     Reader,
     Verified,
 )
+from watchdog.places import cloud_of, place_of
 from watchdog.register import Customer, Register, RegisteredKey
 from watchdog.routing import ChannelRef, Routing
 from watchdog.words import Fault, KeyOwner, Severity, Stage
@@ -294,7 +295,7 @@ def _facts(
         instance_name=(first.instance.name or first.instance.id) if first else "",
         purpose=first.instance.purpose if first else "",
         business_owner=first.instance.business_owner if first else "",
-        cloud=first.cloud if first else "aws",
+        cloud=cloud_of(incident.subjects, incident.customer, register),
         keys=tuple(_key_facts(subject, found, register, verified.get(subject)) for subject, found in ordered),
         headline=_earliest(found.headline for _, found in ordered),
         second=_earliest(found.second for _, found in ordered),
@@ -325,15 +326,14 @@ def _earliest(deadlines: Iterable[Deadline | None]) -> Deadline | None:
 
 def _key_facts(subject: str, found: Assessment, register: Register, verified: Verified | None) -> KeyFacts:
     key = register.keys.get(subject)
-    parts = subject.split(":")
-    arn = len(parts) > 5
+    account, region = place_of(subject, key)
     terms = key.entry.exception.terms if key and key.entry.exception else None
     return KeyFacts(
         id=subject,
         name=_name(subject, key, register),
         owner=key.entry.owner if key else KeyOwner.VENDOR,
-        account=parts[4] if arn else "",
-        region=parts[3] if arn else "",
+        account=account,
+        region=region,
         verdict=found.verdict,
         claimed=_claimed(found),
         verified=verified,
@@ -362,9 +362,7 @@ def _claimed(found: Assessment) -> str:
     claimed = found.judgement.claimed
     if not claimed:
         return "the audit events leave nothing open"
-    return "; ".join(
-        f"{condition.latest.reason.rstrip('.')} (since {condition.since:%Y-%m-%d %H:%M} UTC)" for condition in claimed
-    )
+    return "; ".join(f"{said(condition)} (since {condition.since:%Y-%m-%d %H:%M} UTC)" for condition in claimed)
 
 
 def _happening(subject: str, condition: Condition, found: Assessment) -> Happening:
@@ -383,5 +381,6 @@ def _happening(subject: str, condition: Condition, found: Assessment) -> Happeni
         event_id=mark.event_id,
         cause=mark.cause,
         means=condition.means,
-        deadline=next((deadline for slot, deadline in found.key_deadlines if slot is condition.slot), None),
+        deadline=next((deadline for one, deadline in found.key_deadlines if one == condition), None),
+        version=condition.version,
     )

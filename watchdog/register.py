@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from msgspec import Meta, field
 
 from watchdog.parts import AccountId, Arn, Email, Identifier, KeyArn, KeyId, Part, Partition, Text
-from watchdog.register_azure import AzureCustomer, AzureKey, AzureVendor
+from watchdog.register_azure import AzureContainer, AzureCustomer, AzureKey, AzureVendor
 from watchdog.register_gcp import GcpCustomer, GcpKey, GcpVendor
 from watchdog.register_probe import KeyProbe
 from watchdog.words import KeyOwner
@@ -233,17 +233,25 @@ class Document(Part, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class RegisteredKey:
-    """A key of the register with the customer and the instance that it belongs to."""
+    """A key of the register with the customer and the instance that it belongs to; on Azure also with its vault."""
 
     id: str
     entry: KeyEntry
     instance: Instance
     customer: Customer
+    container: AzureContainer | None = None
 
     @property
     def cloud(self) -> str:
         """Name of the cloud that holds the key."""
         return self.entry.cloud
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The versions that data is encrypted under, as far as they are registered; none on AWS."""
+        if self.entry.gcp is not None:
+            return tuple(one.version for one in self.entry.gcp.versions if one.in_use)
+        return tuple(one.version.lower() for one in self.entry.azure.versions) if self.entry.azure is not None else ()
 
     @property
     def customer_owned(self) -> bool:
@@ -287,7 +295,20 @@ def canonical(key: str) -> str:
 
 def registered_keys(document: Document) -> Iterator[RegisteredKey]:
     """Yield every key of the document with its owner, in the order of the file."""
+    own = _containers(document.vendor.azure)
     for customer in document.customers:
+        theirs = _containers(customer.azure)
         for instance in customer.instances:
             for entry in instance.keys:
-                yield RegisteredKey(canonical(entry.key), entry, instance, customer)
+                host = _host(entry.key) if entry.cloud == "azure" else ""
+                container = theirs.get(host) or own.get(host)
+                yield RegisteredKey(canonical(entry.key), entry, instance, customer, container)
+
+
+def _containers(side: AzureCustomer | None) -> dict[str, AzureContainer]:
+    return {container.host.lower(): container for container in side.containers} if side else {}
+
+
+def _host(key: str) -> str:
+    """Return the DNS name in an Azure key's id, in lower case."""
+    return key.partition("://")[2].partition("/")[0].lower()

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from watchdog.clouds import WATCHED
 from watchdog.parts import KEY_FORMS
 from watchdog.register import AwsKey, AwsPrincipal, Customer, Document, Instance, KeyEntry, Register, Vendor, canonical
 from watchdog.words import KeyOwner
@@ -48,7 +47,7 @@ def check(
     `stores` gives the known stores, each with the names of its topology facts (`ImpactTable.topologies()`); None leaves
     that question open. `knows_timezone` tells whether a time zone's name exists.
     """
-    return [*_Check(document, stores, knows_timezone).findings(), *_azure(document)]
+    return [*_Check(document, stores, knows_timezone).findings(), *_of_clouds(document)]
 
 
 class _Check:
@@ -133,8 +132,6 @@ class _Check:
             yield from self._use(spot, entry)
             misspelt = list(_spelling(spot, entry))
             yield from misspelt
-            if entry.cloud not in WATCHED:
-                yield _unwatched(spot, entry)
             by_arn = entry.cloud == "aws" and not misspelt
             if by_arn:
                 yield from self._owner(spot, entry, customer, of)
@@ -145,7 +142,8 @@ class _Check:
             yield from self._consumers(spot, entry)
 
     def _use(self, place: str, entry: KeyEntry) -> Iterator[Finding]:
-        name = canonical(entry.key)
+        # Azure compares names without case: two spellings are one key, also of two customers (azure.md 3.7).
+        name = entry.key.lower() if entry.cloud == "azure" else canonical(entry.key)
         before = self._keys.setdefault(name, f"{place}.key")
         if before != f"{place}.key":
             yield Finding(
@@ -298,28 +296,29 @@ def _spelling(place: str, entry: KeyEntry) -> Iterator[Finding]:
     yield Finding(f"{place}.key", f"{entry.key[:100]!r} is not {form.name}", fix, misleads=True)
 
 
-def _unwatched(place: str, entry: KeyEntry) -> Finding:
-    return Finding(
-        f"{place}.cloud",
-        f"keys of this cloud ({entry.cloud}) can be explained but not watched yet",
-        "leave the key out of the register that is imported; its records can be read with "
-        f"`byok-watchdog explain --cloud {entry.cloud}`",
-    )
-
-
-def _azure(document: Document) -> Iterator[Finding]:
-    if not any(_has_azure(customer) for customer in document.customers) and document.vendor.azure is None:
+def _of_clouds(document: Document) -> Iterator[Finding]:
+    """Ask the rules of Azure and Google Cloud; only a register that names one of them pays for its rules."""
+    named = _named(document)
+    if named <= {"aws"}:
         return
-    # Only a register with Azure in it pays for Azure's rules.
-    from watchdog.clouds.azure import fit  # noqa: PLC0415
+    register = Register(document)
+    if "azure" in named:
+        from watchdog.clouds.azure import fit as azure  # noqa: PLC0415 - see above
 
-    for found in fit.findings(Register(document)):
-        yield Finding(*found)
+        yield from (Finding(*found) for found in azure.findings(register))
+    if "gcp" in named:
+        from watchdog.clouds.gcp import fit as gcp  # noqa: PLC0415 - see above
+
+        yield from (Finding(*found) for found in gcp.findings(register))
 
 
-def _has_azure(customer: Customer) -> bool:
-    keys = (entry for instance in customer.instances for entry in instance.keys)
-    return customer.azure is not None or any(entry.cloud == "azure" for entry in keys)
+def _named(document: Document) -> set[str]:
+    """Return the clouds that have a key or a section in the document."""
+    sides = (document.vendor, *document.customers)
+    named = {cloud for cloud in ("azure", "gcp") if any(getattr(side, cloud) is not None for side in sides)}
+    return named | {
+        entry.cloud for customer in document.customers for instance in customer.instances for entry in instance.keys
+    }
 
 
 # ------------------------------------------------------------------------------------------------------------- small

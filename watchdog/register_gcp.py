@@ -50,6 +50,7 @@ Role = Annotated[
         description="roles/NAME, or the full name of a custom role",
     ),
 ]
+Duration = Annotated[str, Meta(pattern=r"^[0-9]{1,9}s$", description="Seconds, as in 2592000s")]
 Operation = Literal["encrypt", "decrypt"]
 BOTH: list[Operation] = ["encrypt", "decrypt"]
 State = Literal[
@@ -208,6 +209,8 @@ class GcpKey(Part, frozen=True):
 
     A version that is not listed counts as in use. `backend` is the EKM connection or the single-tenant HSM instance
     that holds the key. `required_operations` is what a principal needs for which `access` names none.
+    `destroy_scheduled_duration` is the key's own, as the API writes it (2592000s are 30 days); it never changes, and
+    no record of a destruction tells it.
     """
 
     purpose: str = "ENCRYPT_DECRYPT"
@@ -217,4 +220,5 @@ class GcpKey(Part, frozen=True):
     required_operations: Annotated[list[Operation], Meta(min_length=1)] = field(default_factory=lambda: list(BOTH))
     imported: bool = False
     backend: Text | None = None
+    destroy_scheduled_duration: Duration | None = None
     grants: list[GcpGrant] = field(default_factory=list)

@@ -24,7 +24,8 @@ class Signal:
     from the documented rule; `deadline_source` says which. `subject` is what was lost or given where a key has several
     (a grant id, a principal, a key store). `version` is set when it is about one version of the key only, `resource` is
     the provider's full name of what is concerned where that is less than the key. `customer` is set when the record
-    speaks of a customer's feed, not of a key.
+    speaks of a customer's feed, not of a key. `long_operation` is the provider's id of an operation that takes its time
+    and is told of at its beginning and its end: two signals of one id are one happening.
     """
 
     effect: Effect
@@ -42,6 +43,7 @@ class Signal:
     subject: str | None = None
     version: str | None = None
     resource: str | None = None
+    long_operation: str | None = None
     event_id: str | None = None
     probe: bool = False
     partial: bool = False

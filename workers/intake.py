@@ -431,7 +431,7 @@ class _Folding:
         if effects <= _SYMPTOMS:
             times = [signal.occurred_at or self._received_at for signal in signals]
             symptom = frozenset(
-                (signal.key, signal.effect, signal.cause, f"{at:%Y-%m-%dT%H}")
+                (signal.key, signal.version, signal.subject, signal.effect, signal.cause, f"{at:%Y-%m-%dT%H}")
                 for signal, at in zip(signals, times, strict=True)
             )
             self._floods.setdefault(symptom, []).append((max(times), self.count))

@@ -14,6 +14,7 @@ from billiard import active_children
 from alerts.interface import Outcome
 from watchdog import clouds, operators
 from watchdog.notices import OperatorFacts
+from watchdog.register import Register
 from watchdog.words import Severity
 from workers import settings
 from workers.broker import Hand, make_app
@@ -57,11 +58,11 @@ def make_work(runtime: Runtime) -> Work:
     return Work(runtime, make_intake(runtime), Hand(make_app(runtime.settings)))
 
 
-def make_source(feed: FeedSettings) -> Source:
+def make_source(feed: FeedSettings, register: Callable[[], Register] | None = None) -> Source:
     """Return the source of a configured feed. Raises SettingsFaults with all that its options lack."""
     options = settings.resolved(feed)
     try:
-        return kinds.make_source(feed.kind, feed.name, feed.cloud, options)
+        return kinds.make_source(feed.kind, feed.name, feed.cloud, options, register=register)
     except ValueError as error:  # the source's own report of its options, all of them in one text
         raise SettingsFaults([SettingsFault(f"feeds.{feed.name}", str(error))]) from error
 
@@ -168,7 +169,7 @@ def make_consumer(runtime: Runtime, feed: FeedSettings) -> Consumer:
         work.by_itself().drain(before=utc_now())
 
     return Consumer(
-        make_source(feed),
+        make_source(feed, runtime.registry.known),
         work.intake,
         work.hand_rows,
         drain=drain,

@@ -11,7 +11,21 @@ from msgspec import Meta, ValidationError, convert, inspect
 
 from watchdog.parts import KEY_FORMS, AccountId, Arn, Email, Identifier, KeyArn
 from watchdog.register import Document
-from watchdog.register_azure import Guid, ResourceId
+from watchdog.register_azure import Guid, Host, ResourceId, Scope, Version
+from watchdog.register_gcp import (
+    Ancestor,
+    BillingAccount,
+    Duration,
+    Folder,
+    Level,
+    Organization,
+    Perimeter,
+    ProjectId,
+    ProjectNumber,
+    Role,
+    Subscription,
+    Topic,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,23 @@ _PATTERNS = {
         "the full id of an Azure resource",
         "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/acme/providers/...",
     ),
+    _pattern(Host): _Words("the DNS name of a vault or managed HSM, in lower case", "acme-byok.vault.azure.net"),
+    _pattern(Scope): _Words(
+        "a scope, which begins with a slash", "/subscriptions/... or, on a managed HSM, /keys/NAME"
+    ),
+    _pattern(Version): _Words("the version of a key: 32 hex digits", "1111111111111111111111111111aaaa"),
+    _pattern(ProjectId): _Words("the id of a project", "acme-keys"),
+    _pattern(ProjectNumber): _Words("the number of a project, in quotes", '"920000000101"'),
+    _pattern(Organization): _Words("an organisation by its number", "organizations/920000000001"),
+    _pattern(Folder): _Words("a folder by its number", "folders/920000000011"),
+    _pattern(Ancestor): _Words("a folder or an organisation by its number", "folders/920000000011"),
+    _pattern(BillingAccount): _Words("a billing account", "billingAccounts/0A1B2C-3D4E5F-6A7B8C"),
+    _pattern(Perimeter): _Words("a service perimeter", "accessPolicies/7001/servicePerimeters/acme"),
+    _pattern(Topic): _Words("the full name of a topic", "projects/vendor-watch/topics/byok-acme"),
+    _pattern(Subscription): _Words("the full name of a subscription", "projects/vendor-watch/subscriptions/byok-acme"),
+    _pattern(Level): _Words("an organisation, folder, project, key ring or key by its full name", "projects/acme-keys"),
+    _pattern(Role): _Words("a role by its full name", "roles/cloudkms.cryptoKeyEncrypterDecrypter"),
+    _pattern(Duration): _Words("a number of seconds as the API writes it", "2592000s"),
 }
 _TEXT = _Words("a text", '"..."')
 _ACCOUNT = _pattern(AccountId)

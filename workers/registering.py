@@ -24,8 +24,23 @@ class Imported:
     altered: tuple[str, ...] = ()
 
 
+class RespeltKeys(Exception):  # noqa: N818  # the plural says that all come at once
+    """Keys that the newest revision spells in another letter case; Azure means the same key, history does not.
+
+    `spellings` are pairs: as registered, as in the new document.
+    """
+
+    def __init__(self, spellings: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{new} is registered as {old}" for old, new in spellings))
+        self.spellings = spellings
+
+
 def import_document(runtime: Runtime, document: Document, *, by: str, source: str, now: datetime) -> Imported:
-    """Store a sound document as the newest revision; importing the same one again changes nothing."""
+    """Store a sound document as the newest revision; importing the same one again changes nothing.
+
+    Raises RespeltKeys, and changes nothing, when the health and the incidents of a key would be left behind under
+    another spelling of its id.
+    """
     text = msgspec.json.encode(document, order="deterministic")
     after = _by_id(document)
     with runtime.store.write() as unit:
@@ -35,6 +50,8 @@ def import_document(runtime: Runtime, document: Document, *, by: str, source: st
             return Imported(
                 revision=latest[0], changed=False, customers=len(document.customers), keys=len(after)
             )  # fmt: skip
+        if respelt := _respelt(before, after):
+            raise RespeltKeys(respelt)
         revision = unit.register_add(text, at=now, by=by, source=source)
         imported = Imported(
             revision=revision,
@@ -59,6 +76,12 @@ def import_document(runtime: Runtime, document: Document, *, by: str, source: st
 
 def _by_id(document: Document) -> dict[str, RegisteredKey]:
     return {key.id: key for key in registered_keys(document)}
+
+
+def _respelt(before: dict[str, RegisteredKey], after: dict[str, RegisteredKey]) -> list[tuple[str, str]]:
+    gone = {key.lower(): key for key in before.keys() - after.keys() if before[key].cloud == "azure"}
+    new = sorted(key for key in after.keys() - before.keys() if after[key].cloud == "azure")
+    return [(gone[key.lower()], key) for key in new if key.lower() in gone]
 
 
 def _differs(one: RegisteredKey, other: RegisteredKey) -> bool:

@@ -57,15 +57,19 @@ class Child:
 
 
 class Supervisor:
-    """Keeps children alive until stopped; they end in the opposite order of their start."""
+    """Keeps children alive until stopped; they end in the opposite order of their start.
+
+    What they say to people (the console channel) goes to our standard output, or is added to the file `console`.
+    """
 
     def __init__(
         self, settings: Settings, *, environment: Mapping[str, str] | None = None, log_folder: Path | None = None,
-        on_start: Callable[[str, int], None] | None = None,
+        console: Path | None = None, on_start: Callable[[str, int], None] | None = None,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._environment = dict(environment if environment is not None else os.environ)
         self._log_folder = log_folder
+        self._console = console
         self._on_start = on_start
         self.children = [*self._broker(), *self._own()]
 
@@ -125,17 +129,19 @@ class Supervisor:
         child.delay = min(child.delay * 2, _LONGEST_DELAY)
 
     def _start(self, child: Child, now: float) -> None:
-        output = None
+        output, console = None, None
         if self._log_folder is not None:
             self._log_folder.mkdir(parents=True, exist_ok=True)
             output = (self._log_folder / f"{child.name}.log").open("ab")
+        if self._console is not None:
+            console = self._console.open("ab")
         child.starts += 1
         child.started_at = now
         try:
             child.process = subprocess.Popen(
                 list(child.command), env=self._environment, stdin=subprocess.DEVNULL,
                 # The console channel writes to standard output: what people must see stays on the terminal.
-                stdout=output if output is not None and child.name == "broker" else None, stderr=output,
+                stdout=output if output is not None and child.name == "broker" else console, stderr=output,
                 start_new_session=True,
             )  # fmt: skip
         except OSError as error:  # no memory, no processes left, a file that is gone: the others must not end for it
@@ -143,8 +149,8 @@ class Supervisor:
             self._later(child, now)
             return
         finally:
-            if output is not None:
-                output.close()
+            for stream in filter(None, (output, console)):
+                stream.close()
         if self._on_start is not None:
             self._on_start(child.name, child.process.pid)
 

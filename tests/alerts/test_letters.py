@@ -1,5 +1,8 @@
+import ast
 import html as entities
+import inspect
 import re
+import textwrap
 from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -13,6 +16,8 @@ from alerts import letters, views
 from alerts.letters import FALLBACK, SUBJECT_LIMIT, TEXTS, subject_line
 from tests.alerts import stories
 from tests.alerts.hostile import hostile_facts, hostile_operator, odd_facts
+from watchdog import incidents
+from watchdog.clouds import CLOUDS
 from watchdog.notices import Deadline, Facts, Kind, Notice, OperatorFacts, Person, Reader
 from watchdog.words import LOSS, RISK, Effect, Fault, Stage, Verdict
 
@@ -487,3 +492,14 @@ def test_a_deadline_of_each_bound_is_worded_so_in_the_mail() -> None:
         headline: Deadline = replace(base, bound=bound)
         facts = stories.facts(headline=headline)
         assert words in flat(letters.write(stories.notice(facts, Reader.CUSTOMER)).text).casefold()
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_every_reason_to_tell_of_a_step_has_words(cloud: str) -> None:
+    tree = ast.parse(textwrap.dedent(inspect.getsource(incidents.reason_to_tell)))
+    constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    told = {constant for constant in constants if isinstance(constant, str)}
+    ways_out = {"decided", "proven", "recovered, unproven"}
+    (docstring,) = [text for text in told if text.startswith("Say by name")]
+    assert ways_out < told
+    assert told - ways_out - {docstring} == set(letters.words_of("en", cloud).reasons)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tests.worlds import T0, register, table
+from watchdog.assessment import Steps
 from watchdog.health import Health, Mark, Origin
 from watchdog.incidents import Incident
 from watchdog.notices import Notice
@@ -14,7 +15,7 @@ from watchdog.register import Register, RegisteredKey
 from watchdog.repair import Step
 from watchdog.routing import ChannelRef, Routing
 from watchdog.signals import Signal
-from watchdog.words import Cause, Effect, Means, Owner
+from watchdog.words import Cause, Effect, Means, Owner, Stage
 
 PAGER, HOOK = ChannelRef(name="pager", pages=True), ChannelRef(name="hook")
 ROUTING = Routing(
@@ -35,6 +36,7 @@ class Story:
 
     register: Register = field(default_factory=register)
     routing: Routing = ROUTING
+    steps: Steps = steps
     healths: dict[str, Health] = field(default_factory=dict)
     incidents: dict[str, Incident] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
@@ -43,7 +45,7 @@ class Story:
     _numbers: int = 1000
 
     def world(self) -> World:
-        return World(register=self.register, table=table(), routing=self.routing, steps=steps, number=self._number)
+        return World(register=self.register, table=table(), routing=self.routing, steps=self.steps, number=self._number)
 
     def _number(self) -> int:
         self._numbers += 1
@@ -81,6 +83,9 @@ class Story:
         self.decisions += changes.decisions
         self.probe_wanted = changes.probe_wanted
         return changes.notices
+
+    def stage(self) -> Stage:
+        return self.incident.stage
 
     @property
     def incident(self) -> Incident:

@@ -3,6 +3,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from watchdog.assessment import FRESH, SOON, Assessment, assess
 from watchdog.health import Health, Origin, Slot
 from watchdog.notices import Deadline, Facts, Kind
 from watchdog.register import AwsKey, AwsMultiRegion, Consumer, KeyEntry, Register, RegisteredKey
+from watchdog.register_azure import AzureContainer
+from watchdog.register_gcp import GcpKey, GcpVersion
 from watchdog.signals import Signal
 from watchdog.words import LOSS, Cause, Effect, Fault, Means, Severity, Stage, Verdict
 
@@ -166,6 +169,30 @@ def test_the_watch_itself_is_told_loudly_and_has_no_clock(effect: Effect, verdic
 # ------------------------------------------------------------------------------------------------------ worked examples
 
 
+AZURE_KEY = "https://acme-kv.vault.azure.net/keys/acme-prod"
+GCP_KEY = "projects/acme-keys/locations/europe-west1/keyRings/prod/cryptoKeys/acme-prod"
+VAULT = (
+    "/subscriptions/5ab00000-1111-4222-8333-000000000b01/resourceGroups/g/providers/Microsoft.KeyVault/vaults/acme-kv"
+)
+
+
+def known_in(cloud: str, given_: dict[str, Any], consumers: list[Consumer]) -> RegisteredKey:
+    """Acme's key in one of the clouds, registered with what the example says of it."""
+    known = registered(*consumers)
+    if cloud == "aws":
+        return known
+    if cloud == "gcp":
+        facts = GcpKey(destroy_scheduled_duration=given_.get("destroy_scheduled_duration"))
+        entry = KeyEntry(key=GCP_KEY, cloud="gcp", consumers=consumers, gcp=facts)
+        return replace(known, id=GCP_KEY, entry=entry)
+    vault = AzureContainer(
+        id=VAULT, host="acme-kv.vault.azure.net", purge_protection=given_.get("purge_protection", False),
+        retention_days=given_.get("retention_days", 90),
+    )  # fmt: skip
+    entry = KeyEntry(key=AZURE_KEY, cloud="azure", consumers=consumers)
+    return replace(known, id=AZURE_KEY, entry=entry, container=None if given_.get("vault") == "unknown" else vault)
+
+
 def consumers_of(given_: dict[str, Any]) -> list[Consumer]:
     rows = [table().row(name) for name in given_["stores"]]
     return [Consumer(id=row.id, store=row.store, name=row.id, topology=dict(row.variant)) for row in rows]
@@ -174,10 +201,14 @@ def consumers_of(given_: dict[str, Any]) -> list[Consumer]:
 def as_signal(given_: dict[str, Any]) -> Signal:
     return signal(
         Effect(given_["effect"]),
-        (given_["at"] - T0) / MINUTE,
+        (given_.get("at", T0) - T0) / MINUTE,
         means=Means(given_["means"]) if "means" in given_ else None,
-        deadline=given_.get("deletion_date"),
+        deadline=next((given_[name] for name in DATES if given_.get(name)), None),
+        subject=given_.get("subject"),
     )
+
+
+DATES = ("deletion_date", "scheduled_purge", "destroy_time", "deadline")
 
 
 def worked(name: str) -> Assessment:
@@ -185,10 +216,12 @@ def worked(name: str) -> Assessment:
     given_ = EXAMPLES[name]["given"]
     before = EXAMPLES[given_["after"]]["given"] if "after" in given_ else None
     told = [as_signal(one) for one in (before, given_) if one is not None]
-    return judged(*told, at=given_["at"], known=registered(*consumers_of(before or given_)))
+    first = before or given_
+    known = known_in(name.partition("-")[0], first, consumers_of(first))
+    return judged(*told, at=given_.get("at", T0), known=known)
 
 
-WORKED = [name for name in EXAMPLES if name.startswith("aws-")]
+WORKED = list(EXAMPLES)
 
 
 @pytest.mark.parametrize("name", WORKED)
@@ -204,6 +237,8 @@ def test_it_gives_the_worked_deadlines(name: str, which: str) -> None:
     assert (wanted["kind"], wanted["at"]) == (found.kind, found.at)
     if "store" in wanted:
         assert wanted["store"] == table().row(found.consumer).store
+    if "latest" in wanted:
+        assert wanted["latest"] == found.latest
     if wanted.get("as") == "earliest":
         assert "at_least" == found.bound
 
@@ -219,9 +254,26 @@ def test_it_gives_the_worked_impacts(name: str) -> None:
     then = expect.get("then_impact")
     if then:
         given_ = EXAMPLES[name]["given"]
-        later = judged(as_signal(given_), at=given_["at"] + MINUTE, known=registered(*consumers_of(given_)))
+        known = known_in(name.partition("-")[0], given_, consumers_of(given_))
+        later = judged(as_signal(given_), at=given_["at"] + then.get("after", 1) * MINUTE, known=known)
         assert later.next_impact is not None
         assert then["at"] == later.next_impact.at
+
+
+@pytest.mark.parametrize("name", [name for name in WORKED if "stage" in EXAMPLES[name]["expect"]])
+def test_it_gives_the_worked_stage(name: str) -> None:
+    assert EXAMPLES[name]["expect"]["stage"] == worked(name).stage
+
+
+@pytest.mark.parametrize("name", [name for name in WORKED if "latent" in EXAMPLES[name]["expect"]])
+def test_it_names_the_worked_stores_that_go_on_for_now(name: str) -> None:
+    assert EXAMPLES[name]["expect"]["latent"] == [one.store for one in worked(name).consumers if one.latent]
+
+
+@pytest.mark.parametrize("name", [name for name in WORKED if "unaffected" in EXAMPLES[name]["expect"]])
+def test_it_names_the_worked_stores_that_are_spared(name: str) -> None:
+    spared = [one.store for one in worked(name).consumers if one.impact.words == "not affected"]
+    assert EXAMPLES[name]["expect"]["unaffected"] == spared
 
 
 @pytest.mark.parametrize("name", [name for name in WORKED if "key_deadline" in EXAMPLES[name]["expect"]])
@@ -247,6 +299,17 @@ def test_a_revoked_policy_splits_the_instance_and_says_which_half() -> None:
     ]
     assert found.split is not None
     assert found.split.startswith("aws.s3.policy_revoked cannot be read; aws.rds.policy_revoked goes on")
+
+
+def test_a_stores_own_repair_is_a_command_only_where_its_id_tells_every_name_in_it() -> None:
+    def said(consumer_id: str) -> list[str | None]:
+        consumer = Consumer(id=consumer_id, store="gcp.cloudsql", name="database")
+        found = judged(signal(Effect.KEY_DISABLED), known=known_in("gcp", {}, [consumer]))
+        return [step.command for step in found.steps if step.text.startswith("database: ")]
+
+    restart = "gcloud sql instances restart acme-db --project acme-prod"
+    assert [restart] == said("projects/acme-prod/instances/acme-db")
+    assert [None] == said("acme-db") == said("projects/acme-prod/instances/x; rm")
 
 
 def test_act_now_comes_before_every_date() -> None:
@@ -409,3 +472,30 @@ def test_it_judges_whatever_happened_and_shows_nothing_as_fine_without_proof(
         assert used
         assert at - max(used) < FRESH
     assert found.check_at is None or found.check_at > at
+
+
+# ----------------------------------------------------------------------------------------------- what uses are proof of
+
+
+def test_a_use_from_before_the_last_change_is_no_proof_after_a_decision() -> None:
+    used = after(signal(Effect.USE_SUCCEEDED, 0), signal(Effect.KEY_DISABLED, 1), signal(Effect.KEY_ENABLED, 2))
+    decided = health.add(used, [proof(3, Origin.OPERATOR)])
+    assert judged(found=decided).verdict is Verdict.BLIND
+    again = health.add(decided, health.marks_of(signal(Effect.USE_SUCCEEDED, 4), received_at=T0))
+    assert judged(found=again).verdict is Verdict.HEALTHY
+
+
+@pytest.mark.parametrize(
+    ("used", "verdict"),
+    [
+        pytest.param(("2", "3"), Verdict.HEALTHY, id="both"),
+        pytest.param(("3",), Verdict.BLIND, id="one of them"),
+        pytest.param((None,), Verdict.BLIND, id="nobody knows which"),
+        pytest.param(("3", "1"), Verdict.BLIND, id="one that is not in use"),
+    ],
+)
+def test_uses_prove_a_key_when_they_show_every_version_in_use(used: Sequence[str | None], verdict: Verdict) -> None:
+    found = after(*(signal(Effect.USE_SUCCEEDED, number, version=one) for number, one in enumerate(used)))
+    versions = [GcpVersion(version=one, in_use=one != "1") for one in ("1", "2", "3")]
+    entry = msgspec.structs.replace(registered().entry, cloud="gcp", gcp=GcpKey(versions=versions))
+    assert judged(known=replace(registered(), entry=entry), found=found).verdict is verdict

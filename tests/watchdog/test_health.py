@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -8,26 +9,30 @@ from hypothesis import strategies as st
 from tests.worlds import ACME_KEY, MINUTE, T0
 from watchdog import health
 from watchdog.health import Health, Mark, Origin, Slot, judge
-from watchdog.signals import Signal
+from watchdog.signals import Actor, Signal
 from watchdog.words import Cause, Effect, Fault, Means
 
 
 def signal(
     effect: Effect, minutes: float = 0, *, event: str | None = None, means: Means | None = None,
     cause: Cause | None = None, deadline: datetime | None = None, subject: str | None = None, probe: bool = False,
+    version: str | None = None, long_operation: str | None = None, partial: bool = False,
 ) -> Signal:  # fmt: skip
     return Signal(
         effect=effect,
         reason=f"{effect} at {minutes}",
         key=ACME_KEY,
         occurred_at=T0 + minutes * MINUTE,
-        event_id=event or f"{effect}@{minutes}/{means}/{cause}/{subject}",
+        event_id=event or f"{effect}@{minutes}/{means}/{cause}/{subject}/{version}",
         fault=Fault.CUSTOMER,
         means=means,
         cause=cause,
         deadline=deadline,
         subject=subject,
         probe=probe,
+        version=version,
+        long_operation=long_operation,
+        partial=partial,
     )
 
 
@@ -246,6 +251,9 @@ SIGNALS = st.builds(
     deadline=st.sampled_from([None, T0 + timedelta(days=7), T0 + timedelta(days=30)]),
     subject=st.sampled_from([None, "g1", "g2"]),
     probe=st.booleans(),
+    version=st.sampled_from([None, "2", "3"]),
+    long_operation=st.sampled_from([None, None, "op-1", "op-2"]),
+    partial=st.booleans(),
 )
 
 
@@ -272,3 +280,18 @@ def test_the_order_in_which_probes_and_events_arrive_does_not_matter(
     for mark in shuffled:
         other = health.add(other, [mark])
     assert judge(one) == judge(other)
+
+
+def test_who_did_it_stays_known_when_a_second_source_tells_of_the_same_change() -> None:
+    said = signal(Effect.KEY_DELETION_SCHEDULED, 0)
+    by_name = replace(said, actor=Actor(name="alice"), operation="DestroyCryptoKeyVersion")
+    nameless = signal(Effect.KEY_DELETION_SCHEDULED, 1, deadline=T0 + timedelta(days=30))
+    (found,) = judge(after(by_name, nameless)).conditions
+    assert found.latest.actor == Actor(name="alice")
+    assert (found.latest.operation, found.latest.deadline) == ("DestroyCryptoKeyVersion", T0 + timedelta(days=30))
+
+
+def test_nobody_is_named_for_what_another_change_did() -> None:
+    cancelled = replace(signal(Effect.DELETION_CANCELLED, 0), actor=Actor(name="alice"))
+    disabled = signal(Effect.KEY_DISABLED, 1)
+    assert [one.latest.actor for one in judge(after(cancelled, disabled)).conditions] == [None]

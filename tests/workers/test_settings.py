@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from workers.feeds.kinds import KINDS
 from workers.runtime import build_channels, routing_of
 from workers.settings import (
     BROKER_VARIABLE,
@@ -379,8 +380,11 @@ def test_only_channels_that_keep_an_alert_open_are_cleared(tmp_path: Path) -> No
 
 def test_the_example_is_sound_and_holds_no_secret() -> None:
     found = load({}, config=EXAMPLE)
-    assert {"aws-events", "aws-trail", "drop"} == {feed.name for feed in found.feeds}
+    assert set(KINDS) == {feed.kind for feed in found.feeds}, "a kind of feed that the example does not show"
     plain = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
+    for name, feed in plain["feeds"].items():
+        assert str(feed.get("key", "env:")).startswith("env:"), name
+        assert all(one.startswith("env:") for one in feed.get("secrets", [])), name
     for name, options in plain["channels"].items():
         for option in ("routing_key", "password", "secrets"):
             value = options.get(option, "env:")

@@ -15,7 +15,7 @@ from workers.broker import BULK, PROBE, QUEUES
 from workers.settings import FeedSettings, ProbeSettings, Settings
 from workers.supervisor import Child, NoBroker, Supervisor, redis_server
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 ENDS_WELL = """
 import pathlib, signal, sys
 def stop(*_):
@@ -40,12 +40,15 @@ def settings(tmp: Path, broker_url: str = "embedded") -> Settings:
 
 
 @contextmanager
-def kept(tmp: Path, *children: Child, log_folder: Path | None = None) -> Iterator[tuple[Supervisor, list[int]]]:
+def kept(
+    tmp: Path, *children: Child, log_folder: Path | None = None, console: Path | None = None
+) -> Iterator[tuple[Supervisor, list[int]]]:
     """A supervisor at work with these children; the pids that it started. Stopped in the end, within its bound."""
     pids: list[int] = []
     found = Supervisor(
-        settings(tmp, "redis://elsewhere.example/0"), log_folder=log_folder, on_start=lambda _, pid: pids.append(pid)
-    )
+        settings(tmp, "redis://elsewhere.example/0"), log_folder=log_folder, console=console,
+        on_start=lambda _, pid: pids.append(pid),
+    )  # fmt: skip
     found.children = list(children)
     stop = threading.Event()
     thread = threading.Thread(target=found.run, args=(stop,), daemon=True)
@@ -229,3 +232,11 @@ def test_each_process_has_a_log_and_what_people_must_see_stays_on_the_terminal(
     assert "to broker\nlog of broker\n" == (tmp_path / "logs" / "broker.log").read_text(encoding="utf-8")
     assert "log of worker\n" == (tmp_path / "logs" / "worker.log").read_text(encoding="utf-8")
     assert "to worker\n" in capfd.readouterr().out
+
+
+def test_what_children_say_to_people_is_kept_in_one_file_when_one_is_named(tmp_path: Path) -> None:
+    console = tmp_path / "notices.txt"
+    loud = [Child(name, python(f"print({name!r}, flush=True); import time; time.sleep(60)")) for name in ("one", "two")]
+
+    with kept(tmp_path, *loud, console=console):
+        until(lambda: console.exists() and sorted(console.read_text().split()) == ["one", "two"])

@@ -1,7 +1,6 @@
 """The clouds, one pure half each; the half that touches the world has the same name under `workers.clouds`.
 
-The records of every cloud in CLOUDS can be read and explained. Those in WATCHED are complete: their records come in
-through a feed, and the engine keeps the health of their keys. Keys of the others cannot be imported into the register.
+The keys of every cloud in CLOUDS can be registered; their records come in through a feed, are explained and replayed.
 """
 
 from importlib import import_module
@@ -10,7 +9,6 @@ from typing import cast
 from watchdog.cloud import Cloud
 
 CLOUDS = ("aws", "azure", "gcp")
-WATCHED = ("aws",)
 
 
 def cloud(name: str) -> Cloud:

@@ -55,10 +55,10 @@ class PipeClient:
         os.close(self._pipe)
 
 
-def piped_source(path: Path, make_source: Callable[[FeedSettings], Source], feed: FeedSettings) -> Source:
+def piped_source(path: Path, make_source: Callable[..., Source], feed: FeedSettings, *more: object) -> Source:
     """Return the source of a feed: an SQS feed takes its messages from the pipe, any other is the product's own."""
     if feed.kind != "sqs":
-        return make_source(feed)
+        return make_source(feed, *more)
     return SqsSource(
         str(feed.options["url"]), name=feed.name, cloud=feed.cloud, connect=lambda _region: PipeClient(path)
     )

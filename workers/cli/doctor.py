@@ -1,15 +1,20 @@
 """The command `doctor`: check the settings and everything that they name, and say what to do about each fault."""
 
 import os
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import click
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from watchdog.clouds.azure.feeds import SETTING
+from watchdog.clouds.azure.index import index_of as azure_index_of
+from watchdog.clouds.gcp.index import index_of
 from watchdog.evidence import verify
 from watchdog.register import Register
 from workers.broker import make_app
@@ -70,6 +75,7 @@ def findings() -> Iterator[Finding]:
     yield Finding("settings", OK, f"{found.source}; home {found.home}")
     yield _broker(found)
     yield from _channels(found)
+    yield from _sources(found)
     store = _store(found)
     yield store
     if store.state == OK:
@@ -108,6 +114,41 @@ def _channels(found: Settings) -> Iterator[Finding]:
     if all(channel.kind == "console" for channel in found.channels):
         fix = "Add a channel of kind pagerduty or webhook, and one of kind smtp for the customers."
         yield Finding("paging", WARN, "only the console: nobody is paged or mailed", fix)
+
+
+# The option of a feed that is pulled which says whom to ask; the others listen, or find their way by themselves.
+_ENDPOINTS = {"sqs": "url", "event_grid": "endpoint", "storage_queue": "url"}
+_PATIENCE = 3.0  # seconds to connect in
+
+
+def _sources(found: Settings) -> Iterator[Finding]:
+    """Tell of feeds that cannot even be made with their settings, and of far ends that do not take a connection."""
+    # What a feed is made of may be large (an SDK): only the kinds that are configured are imported, and only here.
+    from workers.processes import make_source  # noqa: PLC0415
+
+    for feed in found.feeds:
+        if feed.kind == "folder":
+            continue  # making its source makes the folder, and the doctor changes nothing
+        try:
+            make_source(feed).close()
+        except SettingsFaults as faults:
+            yield from (Finding(fault.place, BAD, fault.text, SETTINGS_FIX) for fault in faults.faults)
+            continue
+        option = _ENDPOINTS.get(feed.kind)
+        if option is not None and (fault := _silent(str(feed.options[option]))):
+            fix = "Check the address, the network and the firewall; behind a proxy for HTTPS this may be as it should."
+            yield Finding(f"feed {feed.name}", WARN, fault, fix)
+
+
+def _silent(url: str) -> str | None:
+    """Say why the far end of a URL does not take a connection; None when it does."""
+    place = urlsplit(url)
+    address = (place.hostname or "", place.port or (443 if place.scheme == "https" else 80))
+    try:
+        socket.create_connection(address, timeout=_PATIENCE).close()
+    except OSError as error:
+        return f"{address[0]}:{address[1]} does not answer: {error.strerror or error}"
+    return None
 
 
 def _store(found: Settings) -> Finding:
@@ -155,6 +196,54 @@ def _register(register: Register, found: Settings) -> Iterator[Finding]:
             fix = f"Add [routes.{instance.on_call}] to the settings, or name another route in the register."
             text = f"its route {instance.on_call} does not exist: {used} will be used"
             yield Finding(f"instance {instance.id}", WARN, text, fix)
+    yield from _carried(register, found)
+
+
+def _carried(register: Register, found: Settings) -> Iterator[Finding]:
+    """Tell of keys whose records no feed carries, and of feeds whose records the register would not believe."""
+    for cloud in sorted({key.cloud for key in register.keys.values()} - {feed.cloud for feed in found.feeds}):
+        fix = f"Add a feed with the records of {cloud} to the settings."
+        yield Finding(f"keys on {cloud}", BAD, "registered, but no feed carries records of this cloud", fix)
+    for feed in found.feeds:
+        strangers = sorted(set(feed.customers or ()) - register.customers.keys())
+        if strangers:
+            text = f"set up for customers that are not in the register: {', '.join(strangers)}"
+            yield Finding(f"feed {feed.name}", WARN, text, "Correct `customers`, or import the register that has them.")
+    yield from _subscriptions(register, found)
+    yield from _unlogged(register)
+
+
+def _unlogged(register: Register) -> Iterator[Finding]:
+    """Tell whose vaults write their log to nowhere: nothing else carries the loss of a key on Azure (azure.md 6.6)."""
+    index = azure_index_of(register)
+    vaults = Counter(
+        container.estate.customer
+        for container in index.containers.values()
+        if container.keys and not any(feed.kind == SETTING for feed in index.feeds_under.get(container.id, []))
+    )
+    for customer, number in vaults.items():
+        text = f"{count(number, 'vault')} with registered keys and no diagnostic setting: their loss is told by nobody"
+        fix = "Set it up (deploy/azure), and list it in azure.feeds.diagnostic_settings."
+        yield Finding(f"vaults of {customer or 'the vendor'}", WARN, text, fix)
+
+
+def _subscriptions(register: Register, found: Settings) -> Iterator[Finding]:
+    """Compare the subscriptions that are read with those that are registered: a record is believed by its own."""
+    index = index_of(register)
+    pulled = set()
+    for feed in found.feeds:
+        if feed.kind == "pubsub":
+            name = index.normal(feed.options["subscription"])
+            pulled.add(name)
+            if name not in index.subscriptions:
+                fix = "List it in the feeds of a customer (gcp.feeds), or of the vendor."
+                text = f"{feed.options['subscription']} is not in the register: none of its records will be believed"
+                yield Finding(f"feed {feed.name}", BAD, text, fix)
+    if not pulled or any(feed.kind == "pubsub_push" for feed in found.feeds):
+        return  # which subscriptions are pushed is set in the cloud
+    for name in sorted(index.subscriptions.keys() - pulled):
+        fix = 'Add a feed of kind "pubsub" with this subscription.'
+        yield Finding(f"subscription {name}", WARN, "in the register, but no feed reads it", fix)
 
 
 def _feeds(seen: View, found: Settings) -> Iterator[Finding]:

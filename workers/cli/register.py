@@ -36,11 +36,16 @@ def import_(file: str, by: str | None, *, as_json: bool) -> None:
     """Make a register file the one that counts. With any fault in it nothing is changed."""
     document = _load(file, as_json=as_json)
     from workers.cli.context import runtime, who  # noqa: PLC0415 - opens the store: only after the file is known to be sound
-    from workers.registering import import_document  # noqa: PLC0415 - same
+    from workers.registering import RespeltKeys, import_document  # noqa: PLC0415 - same
 
     name = who(by)
     with runtime(prepare=True) as found:
-        outcome = import_document(found, document, by=name, source=Path(file).name, now=datetime.now(UTC))
+        try:
+            outcome = import_document(found, document, by=name, source=Path(file).name, now=datetime.now(UTC))
+        except RespeltKeys as fault:
+            lines = "\n".join(f"  {new}\n    is registered as {old}" for old, new in fault.spellings)
+            hint = "Keep the spelling that is registered: what is known about the key hangs on it."
+            fail(f"{file}: nothing was changed; keys are spelt in another letter case than before:\n{lines}", hint=hint)
     if as_json:
         json_line(outcome)
         return

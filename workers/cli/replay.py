@@ -25,7 +25,7 @@ from workers.runtime import utc_now
 
 @click.command()
 @click.option("--feed", default="replay", show_default=True, help="Name of the feed that the records count for.")
-@click.option("--cloud", default="aws", type=click.Choice(clouds.WATCHED), help="Whose records these are.")
+@click.option("--cloud", default="aws", type=click.Choice(clouds.CLOUDS), help="Whose records these are.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
 @click.argument("paths", nargs=-1, required=True)
 def replay(feed: str, cloud: str, *, as_json: bool, paths: tuple[str, ...]) -> None:

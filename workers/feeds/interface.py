@@ -55,13 +55,14 @@ PERMANENT = frozenset({Reason.CREDENTIALS, Reason.DENIED, Reason.NOT_FOUND, Reas
 class FeedFault(Exception):  # noqa: N818  # the house calls a thing that is wrong a fault
     """A source could not do what it was asked. `permanent`: it stays so until a person changes something.
 
-    The text never holds a credential.
+    The text never holds a credential. `permanent` follows from the reason; False says that the source goes on working
+    meanwhile, so that nobody waits long before it is asked again.
     """
 
-    def __init__(self, reason: Reason, text: str, *, hint: str | None = None) -> None:
+    def __init__(self, reason: Reason, text: str, *, hint: str | None = None, permanent: bool | None = None) -> None:
         super().__init__(text)
         self.reason = reason
-        self.permanent = reason in PERMANENT
+        self.permanent = reason in PERMANENT if permanent is None else permanent
         self._hint = hint
 
     def hint(self) -> str:

@@ -1,11 +1,12 @@
 """The kinds of feed there are: whose records each carries, what its settings are called, and what makes its source."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib import import_module
 from typing import Any, Protocol, cast
 
+from watchdog.register import Register
 from workers.feeds.interface import Source
 
 
@@ -30,17 +31,21 @@ class Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedKind:
-    """One kind of feed. `module` has the function `source`; it is imported only when such a feed is run."""
+    """One kind of feed. `module` has the function `source`; it is imported only when such a feed is run.
+
+    One that `needs_register` has something to answer that only the register tells; its `source` takes `register`.
+    """
 
     clouds: Sequence[str]
     module: str
     options: Mapping[str, Option] = field(default_factory=dict)
+    needs_register: bool = False
 
 
 class MakesSource(Protocol):
     """The function `source` of a feed's module. Raises ValueError naming every option that is wrong, and what to do."""
 
-    def __call__(self, name: str, cloud: str, options: Mapping[str, Any]) -> Source:
+    def __call__(self, name: str, cloud: str, options: Mapping[str, Any], **more: Any) -> Source:  # noqa: ANN401
         """Return the source; it connects when it is first asked."""
         ...
 
@@ -86,6 +91,7 @@ KINDS: Mapping[str, FeedKind] = {
             "tenants": Option(shape=Shape.TEXTS),
             "audience": Option(),
         },
+        needs_register=True,  # to answer the handshakes of registered event subscriptions only
     ),
     "storage_queue": FeedKind(
         clouds=("azure",),
@@ -109,7 +115,17 @@ KINDS: Mapping[str, FeedKind] = {
 }
 
 
-def make_source(kind: str, name: str, cloud: str, options: Mapping[str, Any]) -> Source:
-    """Return the source of a feed; secrets stand in the options already. Raises ValueError like the module itself."""
+def make_source(
+    kind: str,
+    name: str,
+    cloud: str,
+    options: Mapping[str, Any],
+    *,
+    register: Callable[[], Register] | None = None,
+) -> Source:
+    """Return the source of a feed; secrets stand in the options already. Raises ValueError like the module itself.
+
+    `register` gives the current register, to those kinds that need it.
+    """
     makes = cast("MakesSource", import_module(KINDS[kind].module).source)
-    return makes(name, cloud, options)
+    return makes(name, cloud, options, register=register) if KINDS[kind].needs_register else makes(name, cloud, options)

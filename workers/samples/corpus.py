@@ -1,7 +1,6 @@
 """Corpus: CloudTrail records of documented shapes from a seed, as noise for the demo and the benchmark."""
 
 import gzip
-import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,10 +8,11 @@ from typing import Any
 
 import msgspec
 
+from workers.samples.chance import START, Chance
+
 CUSTOMER, VENDOR, STRANGER = "111122223333", "999988887777", "555500001111"
 ROLE = "acme-prod"
 ROLE_ID = "AROAEXAMPLEACME00001"
-_START = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 _SESSIONS = 120  # callers that a stream of records has at the same time: the same few make nearly all calls
 _OTHER_KEYS = 200  # keys of an account that nobody registered: the same are used again and again
 
@@ -75,14 +75,13 @@ class Corpus:
     """
 
     def __init__(
-        self, seed: int, *, start: datetime = _START, shares: Shares | None = None, keys: Sequence[str] = ()
+        self, seed: int, *, start: datetime = START, shares: Shares | None = None, keys: Sequence[str] = ()
     ) -> None:
-        self._chance = random.Random(seed)  # noqa: S311 - made-up traffic
-        self._at = start
+        self._chance = Chance(seed, start)
         self._shares = shares or Shares()
         self._keys = keys
         self._callers: dict[str, list[_Caller]] = {}
-        self._other_keys = [f"arn:aws:kms:eu-west-1:{CUSTOMER}:key/{self._uuid()}" for _ in range(_OTHER_KEYS)]
+        self._other_keys = [f"arn:aws:kms:eu-west-1:{CUSTOMER}:key/{self._chance.uuid()}" for _ in range(_OTHER_KEYS)]
         if not keys and self._shares.watched_uses + self._shares.watched_failures > 0:
             raise ValueError("uses of registered keys need the keys")
 
@@ -90,25 +89,25 @@ class Corpus:
         """Yield records in the shares of this corpus."""
         shares = self._shares
         for _ in range(count):
-            drawn = self._chance.random()
+            drawn = self._chance.share()
             if drawn < shares.watched_uses:
-                yield self.use(self._chance.choice(self._keys))
+                yield self.use(self._chance.one_of(self._keys))
             elif drawn < shares.watched_uses + shares.watched_failures:
-                yield self.failed_use(self._chance.choice(self._keys))
+                yield self.failed_use(self._chance.one_of(self._keys))
             else:
                 yield self.noise()
 
     def noise(self) -> dict[str, Any]:
         """One record that concerns no registered key: by default three in ten are uses of other keys."""
         shares = self._shares
-        drawn = self._chance.random() * (1 - shares.watched_uses - shares.watched_failures)
+        drawn = self._chance.share() * (1 - shares.watched_uses - shares.watched_failures)
         if drawn < shares.key_uses:
             return self.use_of_another_key()
-        source, name, read_only = self._chance.choice(_OTHER_CALLS)
+        source, name, read_only = self._chance.one_of(_OTHER_CALLS)
         record = self._record(source, name, read_only=read_only, account=CUSTOMER)
         record["requestParameters"] = {
-            "resourceId": f"res-{self._hex(17)}",
-            "filterSet": {"items": [{"name": "tag:team", "valueSet": {"items": [{"value": self._word()}]}}]},
+            "resourceId": f"res-{self._chance.hex(17)}",
+            "filterSet": {"items": [{"name": "tag:team", "valueSet": {"items": [{"value": self._chance.word()}]}}]},
         }
         if drawn < shares.key_uses + shares.refusals:
             record["errorCode"] = "AccessDenied"
@@ -117,32 +116,32 @@ class Corpus:
                 " because no identity-based policy allows the action"
             )
         else:
-            record["responseElements"] = None if read_only else {"requestId": self._uuid(), "_return": True}
+            record["responseElements"] = None if read_only else {"requestId": self._chance.uuid(), "_return": True}
         return record
 
     def use_of_another_key(self) -> dict[str, Any]:
         """A successful use or reading of a key that nobody has registered."""
-        name = self._chance.choice(_KMS_READS)
+        name = self._chance.one_of(_KMS_READS)
         record = self._record("kms.amazonaws.com", name, read_only=True, account=CUSTOMER)
-        record["requestParameters"] = self._use_of(f"arn:aws:s3:::bucket-{self._word()}/{self._hex(24)}")
-        record["resources"] = [_key_in(self._chance.choice(self._other_keys))]
+        record["requestParameters"] = self._use_of(f"arn:aws:s3:::bucket-{self._chance.word()}/{self._chance.hex(24)}")
+        record["resources"] = [_key_in(self._chance.one_of(self._other_keys))]
         return record
 
-    def use(self, key: str) -> dict[str, Any]:
+    def use(self, key: str, at: datetime | None = None) -> dict[str, Any]:
         """A successful use of a key by the vendor's role, as the key's owner sees it (aws.md 1)."""
         account = key.split(":")[4]
-        record = self._record("kms.amazonaws.com", self._chance.choice(_USES), read_only=True, account=account)
+        record = self._record("kms.amazonaws.com", self._chance.one_of(_USES), read_only=True, account=account, at=at)
         record["awsRegion"] = key.split(":")[3]
-        session = f"i-{self._hex(17)}"
+        session = f"i-{self._chance.hex(17)}"
         record["userIdentity"] = {"type": "AWSAccount", "principalId": f"{ROLE_ID}:{session}", "accountId": VENDOR}
-        record["requestParameters"] = self._use_of(f"arn:aws:s3:::{ROLE}-files/{self._hex(24)}")
+        record["requestParameters"] = self._use_of(f"arn:aws:s3:::{ROLE}-files/{self._chance.hex(24)}")
         record["resources"] = [_key_in(key)]
-        record["sharedEventID"] = self._uuid()
+        record["sharedEventID"] = self._chance.uuid()
         return record
 
-    def failed_use(self, key: str) -> dict[str, Any]:
+    def failed_use(self, key: str, at: datetime | None = None) -> dict[str, Any]:
         """A use of a key by the vendor's role that KMS refuses because the key is disabled."""
-        record = self.use(key)
+        record = self.use(key, at)
         record["errorCode"] = "DisabledException"
         record["errorMessage"] = f"{key} is disabled."
         return record
@@ -159,15 +158,38 @@ class Corpus:
             record[part] = {**(record.get(part) or {}), **value} if isinstance(value, dict) else value
         return record
 
+    def disabled(self, key: str, at: datetime | None = None) -> dict[str, Any]:
+        """Somebody disables the key."""
+        return self.change("DisableKey", key, at=at)
+
+    def deletion_scheduled(self, key: str, at: datetime | None = None, *, days: int = 7) -> dict[str, Any]:
+        """Somebody schedules the key for deletion in so many days, by default the fewest that KMS takes."""
+        record = self.change("ScheduleKeyDeletion", key, at=at, requestParameters={"pendingWindowInDays": days})
+        deleted_at = datetime.fromisoformat(record["eventTime"]) + timedelta(days=days)
+        record["responseElements"] |= {
+            "keyState": "PendingDeletion",
+            "pendingWindowInDays": days,
+            "deletionDate": f"{deleted_at:%b %-d, %Y, %-I:%M:%S %p}",
+        }
+        return record
+
+    def deletion_cancelled(self, key: str, at: datetime | None = None) -> dict[str, Any]:
+        """Somebody cancels the deletion; the key stays disabled."""
+        return self.change("CancelKeyDeletion", key, at=at)
+
+    def enabled(self, key: str, at: datetime | None = None) -> dict[str, Any]:
+        """Somebody enables the key."""
+        return self.change("EnableKey", key, at=at)
+
     def _record(
         self, source: str, name: str, *, read_only: bool, account: str, at: datetime | None = None
     ) -> dict[str, Any]:
-        self._at += timedelta(milliseconds=self._chance.randint(1, 400))
+        moment = self._chance.moment()
         caller = self._caller(account)
         return {
             "eventVersion": "1.11",
             "userIdentity": caller.identity,
-            "eventTime": (at or self._at).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "eventTime": (at or moment).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "eventSource": source,
             "eventName": name,
             "awsRegion": "eu-west-1",
@@ -175,8 +197,8 @@ class Corpus:
             "userAgent": caller.agent,
             "requestParameters": None,
             "responseElements": None,
-            "requestID": self._uuid(),
-            "eventID": self._uuid(),
+            "requestID": self._chance.uuid(),
+            "eventID": self._chance.uuid(),
             "readOnly": read_only,
             "eventType": "AwsApiCall",
             "managementEvent": True,
@@ -191,20 +213,20 @@ class Corpus:
 
     def _caller(self, account: str) -> _Caller:
         known = self._callers.setdefault(account, [])
-        number = self._chance.randrange(_SESSIONS)
+        number = self._chance.below(_SESSIONS)
         while len(known) <= number:
             known.append(self._new_caller(account))
         return known[number]
 
     def _new_caller(self, account: str) -> _Caller:
-        person, team = self._word(), f"{self._word()}-team"
-        role = f"AROA{self._hex(17).upper()}"
+        person, team = self._chance.word(), f"{self._chance.word()}-team"
+        role = f"AROA{self._chance.hex(17).upper()}"
         identity = {
             "type": "AssumedRole",
             "principalId": f"{role}:{person}",
             "arn": f"arn:aws:sts::{account}:assumed-role/{team}/{person}",
             "accountId": account,
-            "accessKeyId": f"ASIA{self._hex(16).upper()}",
+            "accessKeyId": f"ASIA{self._chance.hex(16).upper()}",
             "sessionContext": {
                 "sessionIssuer": {
                     "type": "Role",
@@ -216,20 +238,10 @@ class Corpus:
                 "attributes": {"creationDate": "2026-11-02T07:55:01Z", "mfaAuthenticated": "false"},
             },
         }
-        return _Caller(identity, f"203.0.113.{self._chance.randint(1, 254)}", self._chance.choice(_AGENTS))
+        return _Caller(identity, f"203.0.113.{self._chance.between(1, 254)}", self._chance.one_of(_AGENTS))
 
     def _use_of(self, thing: str) -> dict[str, Any]:
         return {"encryptionContext": {"aws:s3:arn": thing}, "encryptionAlgorithm": "SYMMETRIC_DEFAULT"}
-
-    def _hex(self, length: int) -> str:
-        return f"{self._chance.getrandbits(length * 4):0{length}x}"
-
-    def _uuid(self) -> str:
-        text = self._hex(32)
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-    def _word(self) -> str:
-        return self._chance.choice(("data", "build", "audit", "ledger", "search", "billing", "media", "edge"))
 
 
 def _key_in(arn: str) -> dict[str, Any]:

@@ -1,14 +1,20 @@
+import base64
+import json
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from tests.watchdog.clouds.azure import world as azure
+from tests.watchdog.clouds.gcp import world as gcp
 from tests.watchdog.stories import Story
 from tests.watchdog.test_health import signal
 from tests.workers.cli.places import Place, event
 from tests.workers.cli.test_evidence import tamper
 from tests.workers.cli.test_status import alive, settle
+from tests.worlds import agreed
 from watchdog.words import Effect
 from workers.observing import put_incident
 from workers.settings import BROKER_VARIABLE, STORE_VARIABLE
@@ -221,3 +227,93 @@ def test_every_finding_that_is_not_in_order_says_what_to_do(bare: Place) -> None
     for row in bare.run("doctor", "--json").rows:
         assert {"what", "state", "text", "fix"} == row.keys()
         assert row["state"] == "ok" or row["fix"].strip(), row
+
+
+# ------------------------------------------------------------------------------------------------ feeds of every cloud
+
+
+@pytest.fixture
+def listener() -> Iterator[str]:
+    """A far end on this machine that takes connections."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def feed(kind: str, **options: object) -> str:
+    lines = [f"{name} = {json.dumps(value)}" for name, value in options.items()]
+    return "\n".join([f"[feeds.{kind}]", f'kind = "{kind}"', *lines, ""])
+
+
+KEY = base64.b64encode(b"a key of thirty-two bytes or more").decode()
+
+
+def test_a_feed_that_cannot_be_made_of_its_settings_is_told_before_anybody_starts_it(
+    sound: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feeds = [
+        feed("event_grid", endpoint="http://byok.example", topic="", subscription="w"),
+        feed("event_grid_push", listen="127.0.0.1:0"),
+        feed("storage_queue", url="https://account.queue.core.windows.net"),
+        feed("pubsub", subscription="byok"),
+        feed("pubsub_push", listen="8443", audience="a", service_account="b"),
+    ]
+    sound.settings(monkeypatch, GOOD + "\n".join(feeds))
+    told = sound.run("doctor", "--json")
+    assert 1 == told.code
+    faults = " ".join(f"{row['what']}: {row['text']}" for row in told.rows if row["state"] == "fault")
+    for kind in ("event_grid", "event_grid_push", "storage_queue", "pubsub", "pubsub_push"):
+        assert f"feeds.{kind}" in faults, kind
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_far_end_that_does_not_answer_is_told(
+    sound: Place, monkeypatch: pytest.MonkeyPatch, listener: str, *, answers: bool
+) -> None:
+    place = listener if answers else f"127.0.0.1:{closed_port()}"
+    monkeypatch.setenv("TEST_GRID", KEY)
+    grid = {"topic": "globex", "subscription": "watch", "key": "env:TEST_GRID"}
+    sound.settings(monkeypatch, GOOD + feed("event_grid", endpoint=f"http://{place}", **grid))
+    told = [row for row in sound.run("doctor", "--json").rows if "does not answer" in row["text"]]
+    assert [("feed event_grid", "warning")] * (not answers) == [(row["what"], row["state"]) for row in told]
+
+
+def test_keys_of_a_cloud_whose_records_no_feed_carries_are_a_fault(
+    sound: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "keys on azure" not in findings(sound)
+    sound.imported(agreed(azure.document()))
+    found = findings(sound)["keys on azure"]
+    assert ("fault", "registered, but no feed carries records of this cloud") == (found["state"], found["text"])
+    sound.settings(monkeypatch, GOOD.replace('kind = "folder"', 'kind = "folder"\ncloud = "azure"'))
+    assert "keys on azure" not in findings(sound)
+
+
+def test_a_subscription_that_the_register_does_not_know_and_one_that_nobody_reads_are_told(
+    sound: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound.imported(agreed(gcp.document()))
+    sound.settings(monkeypatch, GOOD + feed("pubsub", subscription="projects/acme-watch/subscriptions/odd"))
+    told = sound.run("doctor").out
+    assert "fault    feed pubsub: projects/acme-watch/subscriptions/odd is not in the register" in told
+    assert f"warning  subscription {gcp.SUBSCRIPTION}: in the register, but no feed reads it" in told
+    for named in (gcp.SUBSCRIPTION, gcp.SUBSCRIPTION.replace(gcp.WATCH, gcp.WATCH_NUMBER)):
+        sound.settings(monkeypatch, GOOD + feed("pubsub", subscription=named))
+        told = sound.run("doctor").out
+        assert "not in the register" not in told
+        assert f"subscription {gcp.SUBSCRIPTION}" not in told
+
+
+def test_a_feed_for_customers_that_nobody_registered_is_told(sound: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound.settings(monkeypatch, GOOD.replace('kind = "folder"', 'kind = "folder"\ncustomers = ["acme", "hooli"]'))
+    told = [row["text"] for row in sound.run("doctor", "--json").rows if row["what"] == "feed drop"]
+    assert "set up for customers that are not in the register: hooli" in told
+
+
+def test_vaults_whose_log_goes_nowhere_are_told(sound: Place) -> None:
+    assert not [what for what in findings(sound) if what.startswith("vaults of")]
+    sound.imported(agreed(azure.document()))
+    found = findings(sound)
+    assert {"vaults of globex", "vaults of initech", "vaults of the vendor"} == {
+        what for what in found if what.startswith("vaults of")
+    }
+    assert "3 vaults with registered keys and no diagnostic setting" in found["vaults of globex"]["text"]

@@ -11,6 +11,7 @@ import pytest
 
 from tests.workers.cli.places import Place, steered
 from watchdog import clouds
+from watchdog.clouds import CLOUDS
 from workers.cli import demo
 from workers.cli.demo import _settings
 from workers.cli.up import environment
@@ -151,7 +152,8 @@ def test_the_settings_of_the_demo_are_sound_and_tell_three_readers_apart(tmp_pat
     found = _settings(tmp_path)
     assert {"page", "mail", "operators"} == build_channels(found).keys()
     assert ("mail", ("operators",), {"default": ("page",)}) == (found.customer_mail, found.operators, found.routes)
-    assert str(tmp_path / "drop") == found.feed("drop").options["path"]
+    assert CLOUDS == tuple(feed.cloud for feed in found.feeds)
+    assert len({str(feed.options["path"]) for feed in found.feeds}) == len(CLOUDS)
 
 
 def test_the_register_of_the_demo_is_sound(bare: Place) -> None:

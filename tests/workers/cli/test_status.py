@@ -298,7 +298,7 @@ def test_what_a_process_lacks_is_shown(place: Place) -> None:
 
 
 def feed_line(place: Place) -> str:
-    (line,) = [line for line in lines(place) if line.startswith("feed drop")]
+    (line,) = [line for line in lines(place) if line.startswith("feed drop:")]
     return line
 
 

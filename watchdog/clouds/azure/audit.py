@@ -37,8 +37,12 @@ class Call(Struct, frozen=True):
     names_key: bool
 
     def of_key(self, effect: Effect, reason: str, *, means: Means | None = None) -> list[Signal]:
-        """Write a signal about the key that is named, if it is watched."""
-        return [self.case.signal(effect, reason, self.key, means=means, subject=self.version)] if self.key else []
+        """Write a signal about the version of the key that is named, if it is watched."""
+        return [self.case.signal(effect, reason, self.key, means=means, version=self.version)] if self.key else []
+
+    def of_whole_key(self, effect: Effect, reason: str) -> list[Signal]:
+        """Write a signal about the key with all its versions, even if one is named."""
+        return [self.case.signal(effect, reason, self.key, subject=self.version)] if self.key else []
 
     def of_all(self, effect: Effect, reason: str, *, subject: str | None = None) -> list[Signal]:
         """Write a signal about every watched key of the container."""
@@ -64,7 +68,7 @@ def key_written(call: Call) -> list[Signal]:
             means=found.means,
             deadline=found.deadline,
             source="exp in the record",
-            subject=call.version,
+            version=call.version,
         )
     ]
 
@@ -78,18 +82,19 @@ def key_deleted(call: Call) -> list[Signal]:
         clock = f"By the registered retention it is purged {when}: an estimate, until the deleted key itself says when."
     else:
         clock = f"It can be purged at any moment, at the latest after the registered {facts.retention_days} days."
-    return call.of_key(Effect.KEY_DELETION_SCHEDULED, f"The key was deleted, with all its versions. {clock}")
+    return call.of_whole_key(Effect.KEY_DELETION_SCHEDULED, f"The key was deleted, with all its versions. {clock}")
 
 
 def key_purged(call: Call) -> list[Signal]:
     """KeyPurge: gone; only a backup blob of the key helps."""
-    return call.of_key(Effect.KEY_DESTROYED, "The deleted key was purged: only a backup of the key can bring it back.")
+    reason = "The deleted key was purged: only a backup of the key can bring it back."
+    return call.of_whole_key(Effect.KEY_DESTROYED, reason)
 
 
 def key_recovered(call: Call) -> list[Signal]:
     """KeyRecover, KeyRestore: the key is there again; whether it is enabled the record does not say."""
     how = "restored from a backup" if call.operation == "KeyRestore" else "recovered"
-    return call.of_key(Effect.KEY_RECOVERED, f"The key was {how}; its enabled flag comes back as it was.")
+    return call.of_whole_key(Effect.KEY_RECOVERED, f"The key was {how}; its enabled flag comes back as it was.")
 
 
 def rotated(call: Call) -> list[Signal]:
@@ -165,7 +170,9 @@ def recovered(case: Case, container: Container) -> list[Signal]:
         reason = "The vault was recovered." + (
             " Its role assignments were not: they must be made again." if partial else ""
         )
-        found.append(case.signal(Effect.CONTAINER_RESTORED, reason, key, partial=partial, subject=container.id))
+        means = Means.IAM_BINDING if partial else None
+        signal = case.signal(Effect.CONTAINER_RESTORED, reason, key, means=means, partial=partial, subject=container.id)
+        found.append(signal)
     return found
 
 
@@ -228,7 +235,7 @@ def used(call: Call) -> list[Signal]:
         key,
         fault=told.fault,
         cause=told.cause,
-        subject=call.version,
+        version=call.version,
         probe=told.probe,
     )
     return [signal]

@@ -39,10 +39,14 @@ class Case(Struct, frozen=True):
         source: str | None = None,
         means: Means | None = None,
         subject: str | None = None,
+        version: str | None = None,
         probe: bool = False,
         partial: bool = False,
     ) -> Signal:
-        """Write a signal about a key. The fault is the container owner's, unless the vendor itself acted."""
+        """Write a signal about a key, or about one version of it, which then is its subject too.
+
+        The fault is the container owner's, unless the vendor itself acted.
+        """
         return Signal(
             effect=effect,
             reason=reason,
@@ -52,7 +56,9 @@ class Case(Struct, frozen=True):
             deadline=deadline,
             deadline_source=source if deadline else None,
             means=means,
-            subject=subject,
+            subject=subject or version,
+            version=version,
+            resource=f"{key.key.id}/{version}" if version else None,
             probe=probe or effect in UNSETTLED,
             partial=partial,
         )
@@ -95,6 +101,8 @@ def refused(found: Iterable[Signal], why: str) -> list[Signal]:
                     key=signal.key,
                     customer=signal.customer,
                     subject=signal.subject,
+                    version=signal.version,
+                    resource=signal.resource,
                 ),
             )
     return list(said.values())
@@ -108,7 +116,8 @@ def undecided(found: Iterable[Signal], case: Case, why: str) -> list[Signal]:
         if signal.effect is Effect.FEED_TAMPERED:
             said.append(replace(signal, probe=True, reason=f"{signal.reason} {why}"))
         elif key and signal.effect is not Effect.NO_EFFECT:
-            said.append(case.signal(Effect.KEY_CHANGED, f"{signal.reason} {why}", key, subject=signal.subject))
+            reason = f"{signal.reason} {why}"
+            said.append(case.signal(Effect.KEY_CHANGED, reason, key, subject=signal.subject, version=signal.version))
     return said
 
 

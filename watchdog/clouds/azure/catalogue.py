@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from watchdog.cloud import Row
 from watchdog.clouds.azure import audit, directory, failures, feeds, resources, topic
+from watchdog.clouds.azure.forwarder import forwarder
 from watchdog.clouds.azure.record import DELETION, TOPIC_PREFIX, VALIDATION
 from watchdog.clouds.azure.rules import DOCS, EKM_LOG, KEY_VAULT_LOG, C, Rule, Seen, Stream
 
@@ -35,7 +36,7 @@ def catalogue() -> Sequence[Row]:
 
 
 def filters() -> dict[str, str]:
-    """Return the filters to install, by purpose: event subscriptions, diagnostic settings, what a forwarder sends."""
+    """Return the filters to install, by purpose: event subscriptions, diagnostic settings, the forwarder's program."""
     return {
         "event-subscription-key-vault": _text(
             {"advancedFilters": [_condition("StringNotBeginsWith", "eventType", others_of_the_topic())]}
@@ -59,7 +60,7 @@ def filters() -> dict[str, str]:
         "diagnostic-setting-vault": _text({"logs": [{"category": feeds.AUDIT_CATEGORY, "enabled": True}]}),
         "diagnostic-setting-subscription": _text({"logs": [{"category": "Administrative", "enabled": True}]}),
         "diagnostic-setting-entra": _text({"logs": [{"category": "AuditLogs", "enabled": True}]}),
-        "forwarder": _text({"leaveOut": {"operationName": [rule.operation for rule in audit.HARMLESS]}}),
+        "forwarder": forwarder(),
     }
 
 

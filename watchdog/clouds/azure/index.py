@@ -1,6 +1,6 @@
 """Lookups from what an Azure record names to what is registered, built once per register: hash lookups only."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 
 from msgspec import Struct, field
@@ -52,11 +52,12 @@ class Estate(Struct, eq=False):
 
 
 class Container(Struct, eq=False):
-    """A registered vault or managed HSM with the watched keys in it; `id` is canonical."""
+    """A registered vault or managed HSM with the watched keys in it; `id` is canonical, `groups` stand above it."""
 
     id: str
     facts: AzureContainer
     estate: Estate
+    groups: frozenset[str] = frozenset()
     keys: list["WatchedKey"] = field(default_factory=list)
 
     @property
@@ -202,8 +203,10 @@ def _add_estate(index: Index, estate: Estate) -> Estate:
     index.by_tenant.setdefault(estate.tenant, []).append(estate)
     for subscription in estate.facts.subscriptions:
         index.by_subscription[subscription.lower()] = estate
+    groups = _groups(estate.facts)
     for facts in estate.facts.containers:
         container = Container(canonical(facts.id) or "", facts, estate)
+        container.groups = groups.get(subscription_of(container.id) or "", frozenset())
         index.containers[container.id] = container
         index.by_host[facts.host.lower()] = container
         index.by_name[subscription_of(container.id) or "", facts.kind, name_of(container.id)] = container
@@ -246,25 +249,39 @@ def _add_key(index: Index, key: RegisteredKey) -> None:
     index.by_id[key.id] = watched
     container.keys.append(watched)
     container.estate.keys.append(watched)
-    for scope in (f"{container.id}/keys/{where.key}", *prefixes(container.id), *_groups_above(container)):
+    for scope in (f"{container.id}/keys/{where.key}", *prefixes(container.id), *container.groups):
         index.keys_under.setdefault(scope, []).append(watched)
 
 
-def _groups_above(container: Container) -> Iterator[str]:
-    subscription = subscription_of(container.id)
-    for group in container.estate.facts.management_groups:
-        if subscription in {one.lower() for one in group.subscriptions}:
-            yield f"{MANAGEMENT_GROUPS}{group.name.lower()}"
+def _groups(facts: AzureCustomer) -> dict[str, frozenset[str]]:
+    """Return the management groups above each registered subscription, as scopes."""
+    found: dict[str, set[str]] = {}
+    for group in facts.management_groups:
+        for subscription in group.subscriptions:
+            found.setdefault(subscription.lower(), set()).add(f"{MANAGEMENT_GROUPS}{group.name.lower()}")
+    return {subscription: frozenset(names) for subscription, names in found.items()}
 
 
 def _add_grant(index: Index, grant: Grant) -> None:
-    grant.keys = [key for key in grant.estate.keys if _covers(grant.facts, key)]
+    grant.keys = [
+        key for key in _near(index, grant) if key.container.estate is grant.estate and _covers(grant.facts, key)
+    ]
     for key in grant.keys:
         key.grants.append(grant)
     if grant.facts.id:
         index.grants.setdefault(name_of(grant.facts.id.lower()), []).append(grant)
     if grant.facts.role:
         index.by_role.setdefault(name_of(grant.facts.role.lower()), []).append(grant)
+
+
+def _near(index: Index, grant: Grant) -> list[WatchedKey]:
+    """Return the keys that a grant could cover at all: so that many grants on many keys cost no more than their sum."""
+    facts, scope = grant.facts, canonical(grant.facts.scope) or ""
+    if facts.kind == "role_assignment":
+        return index.keys_under.get(scope, []) if scope else grant.estate.keys
+    place_of_keys = canonical(facts.container) if facts.kind == "local_role_assignment" else scope
+    container = index.containers.get(place_of_keys or "")
+    return container.keys if container else []
 
 
 def _covers(facts: AzureGrant, key: WatchedKey) -> bool:
@@ -277,7 +294,7 @@ def _covers(facts: AzureGrant, key: WatchedKey) -> bool:
         case "access_policy":
             return container.facts.permission_model == "access_policies" and scope == container.id
         case "role_assignment":
-            above = scope in (_groups_above(container)) or holds(scope, f"{container.id}/keys/{key.name.lower()}")
+            above = scope in container.groups or holds(scope, f"{container.id}/keys/{key.name.lower()}")
             return container.facts.permission_model == "rbac" and above
 
 

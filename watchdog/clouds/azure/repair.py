@@ -45,6 +45,11 @@ PAST = "2020-01-01T00:00:00Z"
 SLOW = "It takes up to 10 minutes to act; token caches may hide it for up to 24 hours."
 # Who may run a command, as far as is known (azure.md 7: not confirmed on a live tenant).
 OFFICER = "Key Vault Crypto Officer"
+# On a managed HSM one local role changes keys and another recovers them:
+# https://learn.microsoft.com/azure/key-vault/managed-hsm/built-in-roles
+HSM_USER = "Managed HSM Crypto User"
+HSM_OFFICER = "Managed HSM Crypto Officer"
+HSM_ASSIGNER = "Managed HSM Policy Administrator"
 CONTRIBUTOR = "Key Vault Contributor"
 ASSIGNER = "User Access Administrator"
 APPLICATIONS = "Cloud Application Administrator"
@@ -151,37 +156,44 @@ def steps(
 
 
 def _attributes(loss: Loss, text: str, options: str, *, note: str | None = None) -> list[Step]:
-    """Set attributes, of each version that counts; without a version the current one is meant, which may be another."""
+    """Set attributes, of each version that counts; without a version the current one is meant, which may be another.
+
+    `text` has {what} where it speaks of the version.
+    """
     if loss.target is None or not loss.versions:
-        return [_customer(text, note=note)]
+        said = text.format(what="every version of the key that data is encrypted under")
+        listed = f"az keyvault key list-versions {loss.target}" if loss.target else None
+        hint = "The command lists the versions." if listed else None
+        return [_customer(said, listed, note=" ".join(one for one in (hint, note) if one) or None)]
+    role = HSM_USER if loss.container.is_hsm else OFFICER
     return [
         _customer(
-            text,
+            text.format(what=f"version {version} of the key"),
             f"az keyvault key set-attributes {loss.target} --version {version} {options}",
             note=note,
-            role=OFFICER,
+            role=role,
         )
         for version in loss.versions
     ]
 
 
 def _enabled(loss: Loss) -> list[Step]:
-    return _attributes(loss, "Enable the key version.", "--enabled true")
+    return _attributes(loss, "Enable {what}.", "--enabled true")
 
 
 def _permitted(loss: Loss) -> list[Step]:
-    return _attributes(loss, "Permit the operations again that the vendor needs.", f"--ops {OPERATIONS}")
+    return _attributes(loss, "Permit the operations again that the vendor needs, on {what}.", f"--ops {OPERATIONS}")
 
 
 def _begun(loss: Loss) -> list[Step]:
-    return _attributes(loss, "Move the key's not-before date into the past.", f"--not-before {PAST}")
+    return _attributes(loss, "Move the date into the past from which {what} is valid.", f"--not-before {PAST}")
 
 
 def _extended(loss: Loss) -> list[Step]:
     note = (
         "An earlier date will do, if your policy asks for one. Rotate afterwards, never first: data needs this version."
     )
-    return _attributes(loss, "Move the expiry of this very key version ahead.", f"--expires {FAR}", note=note)
+    return _attributes(loss, "Move the expiry of {what} ahead.", f"--expires {FAR}", note=note)
 
 
 def _recovered(loss: Loss) -> list[Step]:
@@ -191,9 +203,11 @@ def _recovered(loss: Loss) -> list[Step]:
     query = "{d:deletedDate,p:scheduledPurgeDate}"
     shown = f'az keyvault key show-deleted {loss.target} --query "{query}"' if loss.target else None
     return [
-        _customer("Recover the deleted key.", command, note=note, role=OFFICER),
+        _customer(
+            "Recover the deleted key.", command, note=note, role=HSM_OFFICER if loss.container.is_hsm else OFFICER
+        ),
         _customer("If it cannot be recovered at once, find out until when it can.", shown),
-        *_attributes(loss, "Enable the key, if it was disabled: it comes back as it was.", "--enabled true"),
+        *_attributes(loss, "Enable {what}, if it was disabled: it comes back as it was.", "--enabled true"),
     ]
 
 
@@ -221,7 +235,8 @@ def _restored(loss: Loss) -> list[Step]:
 def _container_restored(loss: Loss) -> list[Step]:
     if re.fullmatch("/subscriptions/[^/]*", loss.subject or ""):
         listed = 'az account list --all --query "[].{n:name,s:state}"'
-        return [_customer("Reactivate the subscription of the vault; only its billing owner can.", listed)]
+        note = "Until it is active nothing in it can be recovered. The command shows the state of every subscription."
+        return [_customer("Reactivate the subscription of the vault; only its billing owner can.", listed, note=note)]
     is_hsm, vault, location = loss.container.is_hsm, loss.vault, loss.location
     what = "managed HSM" if is_hsm else "vault"
     made = f"az group create --name {loss.group} --location {location}{loss.subscription}"
@@ -240,9 +255,27 @@ def _container_restored(loss: Loss) -> list[Step]:
             role=CONTRIBUTOR,
         ),
         _customer("If it cannot be recovered at once, find out until when it can.", listed),
-        *_granted(loss),
-        *_feed_restored(loss),
+        *_completed(loss),
     ]
+
+
+def _completed(loss: Loss) -> list[Step]:
+    """What a recovered container lacks: role assignments on it, and the event subscriptions of the watch (azure.md 0).
+
+    Access policies are settings of the vault and come back with it; what was assigned above its group was never lost.
+    """
+    group = "/".join(loss.container.facts.id.split("/")[:5]).lower() + "/"
+    notes = {
+        "role_assignment": "A recovered vault comes back without its role assignments.",
+        "local_role_assignment": "Needed only where the recovered managed HSM has lost it.",
+    }
+    lost = [
+        grant
+        for grant in loss.watched.grants
+        if grant.facts.kind == "local_role_assignment"
+        or (grant.facts.kind == "role_assignment" and f"{grant.facts.scope.lower()}/".startswith(group))
+    ]
+    return [*(_grant(loss, grant, note=notes[grant.facts.kind]) for grant in lost), *_feed_restored(loss)]
 
 
 # --------------------------------------------------------------------------------------------------------------- access
@@ -250,6 +283,8 @@ def _container_restored(loss: Loss) -> list[Step]:
 
 def _access_restored(loss: Loss) -> list[Step]:
     subject = loss.subject or ""
+    if subject == loss.container.id:  # recovered, and so without what was assigned on it
+        return _completed(loss)
     if loss.means is Means.KEY_OPERATIONS:
         return _permitted(loss)
     if loss.means is Means.CONDITION:
@@ -278,7 +313,7 @@ def _granted(loss: Loss) -> list[Step]:
     return made or [_customer(text, note=SLOW)]
 
 
-def _grant(loss: Loss, grant: Grant) -> Step:
+def _grant(loss: Loss, grant: Grant, *, note: str = "") -> Step:
     facts, principal, granted = grant.facts, loss.principal, _role(grant)
     match facts.kind:
         case "role_assignment":
@@ -303,8 +338,9 @@ def _grant(loss: Loss, grant: Grant) -> Step:
                 f"az keyvault set-policy --name {loss.vault} --object-id {principal} "
                 f"--key-permissions {' '.join(wanted)}{loss.subscription}"
             )
-    role = CONTRIBUTOR if facts.kind == "access_policy" else ASSIGNER
-    return _customer(text, command if fits else None, note=SLOW, role=role)
+    roles = {"access_policy": CONTRIBUTOR, "local_role_assignment": HSM_ASSIGNER}
+    said = f"{note} {SLOW}".strip()
+    return _customer(text, command if fits else None, note=said, role=roles.get(facts.kind, ASSIGNER))
 
 
 def _role(grant: Grant) -> str | None:
@@ -373,9 +409,19 @@ def _changed(loss: Loss) -> list[Step]:
     if subject == "moved vault":
         return [
             Step(owner=Owner.VENDOR, text="Register the vault under its new resource id."),
-            *_granted(loss),
+            *(_regranted(loss, grant) for grant in loss.watched.grants),
         ]
     return _access_restored(loss)
+
+
+def _regranted(loss: Loss, grant: Grant) -> Step:
+    """Make a grant again on a vault that was moved: what stood on its old id names a scope that is no more."""
+    step, old = _grant(loss, grant), loss.container.facts.id.lower()
+    if grant.facts.kind != "role_assignment" or not grant.facts.scope.lower().startswith(old):
+        return step
+    return _customer(
+        "Assign the role to the vendor's principal again, with the vault's new id as its scope.", note=SLOW
+    )
 
 
 def _looked_at(loss: Loss) -> list[Step]:
@@ -386,6 +432,9 @@ def _looked_at(loss: Loss) -> list[Step]:
         for one in loss.versions
         if loss.target
     ]
+    if found and VERSION.fullmatch(loss.subject or "") and loss.subject not in loss.watched.versions:
+        # A store may still be pinned to a version that nobody registered (azure.md 3.2, row 12).
+        found += _attributes(loss, "If some store still uses {what}, and it is disabled, enable it.", "--enabled true")
     return found or [_customer("Say what was changed, and undo it if the vendor can no longer use the key.")]
 
 
@@ -417,9 +466,19 @@ def _path_opened(loss: Loss) -> list[Step]:
             for address in network.ip_rules
         ]
     if subject == settings.PERIMETER:
-        return [_customer("Take the vault out of the network security perimeter, or let the vendor's traffic into it.")]
+        text = "Take the vault out of the network security perimeter, or let the vendor's traffic into it."
+        command = f"{loss.update} --public-network-access {network.public_network_access}" if loss.update else None
+        return [_customer(text, command, role=CONTRIBUTOR)]
+    agreed = (
+        f"--default-action {network.default_action} --bypass {network.bypass} "
+        f"--public-network-access {network.public_network_access}"
+    )
     return [
-        _customer("Let the vendor's traffic through to the vault again: firewall, public access, private endpoint.")
+        _customer(
+            "Let the vendor's traffic through to the vault again: firewall, public access, private endpoint.",
+            f"{loss.update} {agreed}" if loss.update else None,
+            role=CONTRIBUTOR,
+        )
     ]
 
 
@@ -467,7 +526,7 @@ def _feed_restored(loss: Loss) -> list[Step]:
     feed = loss.index.feeds.get(canonical(loss.subject) or "")
     owner = Owner.VENDOR if feed and feed.estate.customer is None else Owner.CUSTOMER
     what = f" ({feed.kind} {feed.id})" if feed else ""
-    text = "Make the watch's feeds again by running the onboarding template: diagnostic setting, event subscriptions"
+    text = "Run the onboarding template again, so that the audit events flow: diagnostic setting, event subscriptions"
     return [Step(owner=owner, text=f"{text}{what}.")]
 
 
@@ -525,7 +584,7 @@ PLANS: dict[Effect, Plan] = {
     Effect.ACCESS_CHANGED: _changed,
     Effect.PATH_BLOCKED: _path_opened,
     Effect.CONTAINER_LOST: _container_restored,
-    Effect.CONTAINER_RESTORED: _granted,
+    Effect.CONTAINER_RESTORED: _completed,
     Effect.KEY_CHANGED: _looked_at,
     Effect.EXPIRY_AHEAD: _extended,
     Effect.PROTECTION_WEAKENED: _protected,

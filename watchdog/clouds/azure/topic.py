@@ -39,7 +39,7 @@ def renewed(about: About) -> list[Signal]:
     if about.key is None:
         return []
     reason = "The key has a new version; the versions in use must stay enabled."
-    return [about.case.signal(Effect.ROTATED, reason, about.key, subject=about.version)]
+    return [about.case.signal(Effect.ROTATED, reason, about.key, version=about.version)]
 
 
 def near_expiry(about: About) -> list[Signal]:
@@ -55,7 +55,7 @@ def near_expiry(about: About) -> list[Signal]:
             about.key,
             deadline=expires,
             source="EXP in the event of Key Vault",
-            subject=about.version,
+            version=about.version,
         )
     ]
 
@@ -67,9 +67,9 @@ def expired(about: About) -> list[Signal]:
         return []
     if about.version is None or about.version in key.versions:
         reason = "The key version has expired: wrapping is refused, and some stores stop."
-        return [about.case.signal(Effect.KEY_EXPIRED, reason, key, subject=about.version)]
+        return [about.case.signal(Effect.KEY_EXPIRED, reason, key, version=about.version)]
     reason = "A version expired that is not registered as in use: is some store still pinned to it?"
-    return [about.case.signal(Effect.KEY_CHANGED, reason, key, subject=about.version)]
+    return [about.case.signal(Effect.KEY_CHANGED, reason, key, version=about.version)]
 
 
 def policy_changed(about: About) -> list[Signal]:
@@ -84,7 +84,7 @@ def unknown(about: About) -> list[Signal]:
     """Surface a type that nobody knows; secrets and certificates may share the key's name, but are not the key."""
     keys = [about.key] if about.key else about.container.keys if about.names_vault else []
     reason = f"Key Vault sent an event of a type that is not known here ({about.kind})."
-    return [about.case.signal(Effect.KEY_CHANGED, reason, key, subject=about.version) for key in keys]
+    return [about.case.signal(Effect.KEY_CHANGED, reason, key, version=about.version) for key in keys]
 
 
 def _rule(kind: str, effect: str, note: str, meaning: Meaning | None = None) -> Rule[About]:

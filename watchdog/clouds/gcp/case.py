@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from watchdog.clouds.gcp.fields import mapping, text
 from watchdog.clouds.gcp.index import Index, version_of
-from watchdog.clouds.gcp.names import KeyName, key_name
+from watchdog.clouds.gcp.names import KeyName, key_name, version_name
 from watchdog.clouds.gcp.record import Record
 from watchdog.register import RegisteredKey
 from watchdog.signals import Signal
@@ -122,12 +122,14 @@ def written(
     return Signal(
         effect=effect,
         reason=reason,
-        key=f"{key.id}/cryptoKeyVersions/{version}" if version else key.id,
+        key=key.id,
         fault=None if effect in RECOVERY | QUIET else fault,
         deadline=deadline,
         deadline_source=deadline_source,
         means=means,
         subject=subject or version,
+        version=version,
+        resource=version_name(key.id, version),
         probe=probe or unknown,
         partial=partial,
     )

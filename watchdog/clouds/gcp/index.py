@@ -1,6 +1,6 @@
 """Lookups from what a Google Cloud record names to what is registered, built once per register: hash lookups only."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
 
@@ -112,9 +112,10 @@ def _build(register: Register) -> Index:
     for customer in customers:
         if customer.gcp:
             _add_places(index, customer.gcp, customer.id)
+    places = {customer.id: _Places(customer.gcp) for customer in customers if customer.gcp}
     for key in register.keys.values():
         if key.cloud == "gcp" and key_name(key.id):
-            _add_key(index, key)
+            _add_key(index, key, places.get(key.customer.id, _Places(GcpCustomer())))
     for customer in customers:
         if customer.gcp:
             _add_watch(index, customer.gcp, customer.id)
@@ -159,11 +160,19 @@ def operations_in(permissions: Iterable[str]) -> frozenset[str]:
     return frozenset(PERMISSIONS[name] for name in permissions if name in PERMISSIONS)
 
 
-def _add_key(index: Index, key: RegisteredKey) -> None:
+class _Places:
+    """A customer's projects and principals by name, so that each of its keys costs two look-ups."""
+
+    def __init__(self, facts: GcpCustomer) -> None:
+        self.projects = {one.id: one for one in reversed(facts.projects)}
+        self.principals = {one.email: one for one in facts.principals}
+
+
+def _add_key(index: Index, key: RegisteredKey, places: _Places) -> None:
     gcp, customer = key.entry.gcp, key.customer.gcp
     index.keys[key.id] = key
     project_id = project_of(key.id)
-    project = next((one for one in customer.projects if one.id == project_id), None) if customer else None
+    project = places.projects.get(project_id)
     ancestors = project.ancestors if project else []
     index.owners.setdefault(f"projects/{project_id}", set()).add(key.customer.id)
     for level in (key.id, ring_of(key.id), f"projects/{project_id}", *ancestors):
@@ -172,18 +181,17 @@ def _add_key(index: Index, key: RegisteredKey) -> None:
         index.by_billing.setdefault(project.billing_account, []).append(key)
     if customer and customer.vendor_project:
         index.by_vendor_project.setdefault(customer.vendor_project, []).append(key)
-    _add_principals(index, key)
+    _add_principals(index, key, places.principals)
     for role in dict.fromkeys(index.normal(grant.role) for grant in (gcp.grants if gcp else [])):
         index.by_role.setdefault(role, []).append(key)
     if gcp and gcp.backend:
         index.by_backend.setdefault(index.normal(gcp.backend), []).append(key)
 
 
-def _add_principals(index: Index, key: RegisteredKey) -> None:
+def _add_principals(index: Index, key: RegisteredKey, known: Mapping[str, GcpPrincipal]) -> None:
     """Register who uses a key: its own `access`, else the customer's principals, and every member of its grants."""
-    gcp, customer = key.entry.gcp, key.customer.gcp
+    gcp = key.entry.gcp
     required = frozenset[str](gcp.required_operations if gcp else ("encrypt", "decrypt"))
-    known = {one.email: one for one in customer.principals} if customer else {}
     needs: dict[str, frozenset[str]] = {}
     for access in key.entry.access:
         needs[access.principal] = frozenset(access.operations) & {"encrypt", "decrypt"} or required

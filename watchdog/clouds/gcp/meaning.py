@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from watchdog.clouds.gcp import assets, kms, platformlog, services, uses
-from watchdog.clouds.gcp.case import Case, Target, labelled, target_of
+from watchdog.clouds.gcp.case import Case, Target, labelled, target_of, written
 from watchdog.clouds.gcp.fields import mapping, text
 from watchdog.clouds.gcp.identity import actor_of, is_vendors
 from watchdog.clouds.gcp.index import OURS, Index, index_of
@@ -19,7 +19,7 @@ from watchdog.clouds.gcp.trust import (
     platform_container,
 )
 from watchdog.register import Register
-from watchdog.signals import Actor, Signal
+from watchdog.signals import Signal
 from watchdog.words import RECOVERY, Effect
 
 TABLE = reading(kms.RULES + services.RULES)
@@ -77,14 +77,24 @@ def _unreadable(why: str, at: datetime | None, event_id: str) -> Signal:
 def _completed(signals: list[Signal], found: Reading, record: Record | None, at: datetime | None) -> list[Signal]:
     actor = actor_of(record) if record else None
     operation = record.method if record else _operation(found)
-    return [_filled(signal, at, actor, operation, found.event_id) for signal in signals]
+    long_operation = record.long_operation if record else None
+    return [
+        replace(
+            signal,
+            reason=_shortened(signal.reason),
+            occurred_at=at,
+            actor=actor,
+            operation=operation or None,
+            long_operation=long_operation,
+            event_id=found.event_id,
+        )
+        for signal in signals
+    ]
 
 
-def _filled(signal: Signal, at: datetime | None, actor: Actor | None, operation: str | None, event_id: str) -> Signal:
-    reason = signal.reason  # names in it are outsiders' texts of any length
-    if len(reason) > LONGEST_REASON:
-        reason = f"{reason[:LONGEST_REASON]}... ."
-    return replace(signal, reason=reason, occurred_at=at, actor=actor, operation=operation or None, event_id=event_id)
+def _shortened(reason: str) -> str:
+    """Shorten a reason: names in it are outsiders' texts of any length."""
+    return f"{reason[:LONGEST_REASON]}... ." if len(reason) > LONGEST_REASON else reason
 
 
 def _operation(found: Reading) -> str:
@@ -193,8 +203,7 @@ def _refused(case: Case, rule: Rule | None) -> list[Signal]:
     reason = f"{record.method} was refused (code {record.code}): nothing changed."
     if case.target and not kms.is_reading(record.operation):
         version = None if record.operation in kms.OF_KEY else case.target.version
-        tail = f"/cryptoKeyVersions/{version}" if version else ""
-        return [Signal(effect=Effect.ATTEMPT_FAILED, reason=reason, key=f"{case.target.key.id}{tail}", subject=version)]
+        return [written(Effect.ATTEMPT_FAILED, reason, case.target.key, version=version, fault=None)]
     would = rule.meaning(case) if rule and rule.meaning else []
     keyed = {signal.key: signal for signal in would if signal.key}
     if keyed:
@@ -214,7 +223,7 @@ def _believe(case: Case, rule: Rule | None, signals: list[Signal], subscription:
     owners = index.owners.get(case.container or "", set())
     keys = {case.target.key.id: case.target.key} if case.target else {}
     for signal in signals:
-        key = index.keys.get((signal.key or "").partition("/cryptoKeyVersions/")[0])
+        key = index.keys.get(signal.key or "")
         if key:
             keys[key.id] = key
         elif not owners & {signal.customer or OURS, OURS}:

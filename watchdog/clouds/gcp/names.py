@@ -48,6 +48,11 @@ def key_name(name: str | None) -> KeyName | None:
     return KeyName(found[1], found[2], version if version and version.isascii() and version.isdigit() else None)
 
 
+def version_name(key: str, version: str | None) -> str | None:
+    """Return the full name of a version of a key; None for no version."""
+    return f"{key}/cryptoKeyVersions/{version}" if version else None
+
+
 def project_of(key: str) -> str:
     """Return the project in the name of a key or of anything else in a project."""
     return key.split("/", 2)[1]

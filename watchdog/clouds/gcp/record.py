@@ -98,8 +98,9 @@ def _read(raw: bytes, subscription: str | None, published: datetime | None, dept
         raise UnreadableError("it is JSON, but not an object")
     if is_message(content):
         message = mapping(content["message"])
-        when = moment(message.get("publishTime")) or moment(message.get("publish_time")) or published
-        return _read(_payload(message), text(content.get("subscription")) or subscription, when, depth + 1)
+        # The outermost wrapper is the transport's; one inside it was written by whoever may publish to the topic.
+        when = published or moment(message.get("publishTime")) or moment(message.get("publish_time"))
+        return _read(_payload(message), subscription or text(content.get("subscription")), when, depth + 1)
     if "specversion" in content:
         return _read(_event_payload(content), subscription, moment(content.get("time")) or published, depth + 1)
     return Reading(
@@ -184,7 +185,10 @@ def _event_id(content: Mapping[str, object]) -> str:
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """An AuditLog with what the entry around it says. `operation` is the last segment of the method, lower case."""
+    """An AuditLog with what the entry around it says. `operation` is the last segment of the method, lower case.
+
+    `long_operation` names the operation of which this is the first or the last record; None for a call done at once.
+    """
 
     service: str
     method: str
@@ -206,6 +210,7 @@ class Record(Struct, frozen=True, kw_only=True):
     log: str | None
     has_request: bool
     is_split: bool
+    long_operation: str | None
     is_long: bool
     is_last: bool
 
@@ -247,6 +252,14 @@ def record_of(content: Mapping[str, object], payload: Mapping[str, object]) -> R
         log=text(content.get("logName")),
         has_request=isinstance(payload.get("request"), dict),
         is_split=(whole(split.get("totalSplits")) or 0) > 1,
+        long_operation=_long_operation(operation),
         is_long=bool(operation.get("first") or operation.get("last")),
         is_last=operation.get("last") is True,
     )
+
+
+def _long_operation(operation: Mapping[str, object]) -> str | None:
+    """Name a long operation: only id and producer together are unique."""
+    named, producer = text(operation.get("id")), text(operation.get("producer"))
+    is_long = bool(operation.get("first") or operation.get("last"))
+    return f"{producer or ''}/{named}" if is_long and named else None

@@ -122,7 +122,10 @@ def _vendor(text: str, command: str | None = None, *, note: str | None = None) -
 def _on_versions(loss: Loss, verb: str, said: str, note: str | None) -> list[Step]:
     options = loss.options
     if options is None or not loss.versions:
-        return [_customer(f"{said} every version of the key {loss.key.id} that protects data.", note=note)]
+        listed = f"gcloud kms keys versions list {options}" if options else None
+        hint = "The command lists the versions with their states." if listed else None
+        told = " ".join(one for one in (hint, note) if one) or None
+        return [_customer(f"{said} every version of the key {loss.key.id} that protects data.", listed, note=told)]
     return [
         _customer(
             f"{said} version {version} of the key.", f"gcloud kms keys versions {verb} {version} {options}", note=note
@@ -344,6 +347,11 @@ def _container_restored(loss: Loss) -> list[Step]:
     ]
 
 
+def _container_completed(loss: Loss) -> list[Step]:
+    """What a restored project still lacks (gcp.md C1)."""
+    return [_billing_linked(loss), _api_on(loss)]
+
+
 def _api_on(loss: Loss) -> Step:
     command = f"gcloud services enable {KMS} --project={loss.project}" if loss.project else None
     return _customer(
@@ -535,6 +543,7 @@ PLANS: dict[Effect, Callable[[Loss], list[Step]]] = {
     Effect.ACCESS_CHANGED: _access_restored,
     Effect.PATH_BLOCKED: _justified,
     Effect.CONTAINER_LOST: _container_restored,
+    Effect.CONTAINER_RESTORED: _container_completed,
     Effect.KEY_CHANGED: _changed,
     Effect.EXPIRY_AHEAD: _extended,
     Effect.PROTECTION_WEAKENED: _protected,

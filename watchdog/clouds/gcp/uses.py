@@ -8,7 +8,7 @@ from watchdog.clouds.gcp.case import Case
 from watchdog.clouds.gcp.fields import mapping, mappings, text, texts
 from watchdog.clouds.gcp.identity import caller
 from watchdog.clouds.gcp.index import OURS
-from watchdog.clouds.gcp.names import VERSION_IN_TEXT, key_name, project_of
+from watchdog.clouds.gcp.names import VERSION_IN_TEXT, key_name, project_of, version_name
 from watchdog.clouds.gcp.rules import KMS
 from watchdog.register import RegisteredKey
 from watchdog.signals import Signal
@@ -164,23 +164,30 @@ def use(case: Case) -> list[Signal]:
         return []
     name = USES[record.operation]
     if not record.failed:
-        tail = f"/cryptoKeyVersions/{target.version}" if target.version else ""
         reason = f"{caller(record)} used the key with success ({name})."
         return [
-            Signal(effect=Effect.USE_SUCCEEDED, reason=reason, key=f"{target.key.id}{tail}", subject=caller(record))
+            Signal(
+                effect=Effect.USE_SUCCEEDED,
+                reason=reason,
+                key=target.key.id,
+                subject=caller(record),
+                version=target.version,
+                resource=version_name(target.key.id, target.version),
+            )
         ]
     told = told_by(case, target.key)
     version = _version(case, target.key)
-    tail = f"/cryptoKeyVersions/{version}" if version else ""
     reason = f"{caller(record)} could not use the key ({name}): {told.why}."
     return [
         Signal(
             effect=Effect.USE_FAILED,
             reason=reason,
-            key=f"{target.key.id}{tail}",
+            key=target.key.id,
             cause=told.cause,
             fault=told.fault,
             subject=version or caller(record),
+            version=version,
+            resource=version_name(target.key.id, version),
         )
     ]
 

@@ -306,7 +306,7 @@ def test_lines_may_be_events_and_files() -> None:
         (json.dumps(RECORD).encode("utf-16"), "UTF-16"),
         (json.dumps(RECORD).encode("utf-16-le"), "UTF-16"),
         (json.dumps(RECORD).encode("utf-32"), "UTF-16"),
-        (gzip.compress(b"{}"), "gzip"),
+        (gzip.compress(b"{}", mtime=0), "gzip"),
         (b"DisableKey " + KEY.encode(), "not JSON"),
         (b'{"eventName":"DisableKey","even', "not valid JSON"),
         (raw(RECORD).replace(b"aws-cli", b"aws-\xff"), "UTF-8"),

@@ -1,6 +1,5 @@
 """From a delivery to the words of the labels: what came out, as plain dictionaries that can be compared."""
 
-import re
 from typing import Any
 
 from watchdog.clouds import azure
@@ -8,15 +7,12 @@ from watchdog.register import Register
 from watchdog.signals import Signal
 from watchdog.words import Effect
 
-VERSION = re.compile(r"[0-9a-f]{32}")
-
 
 def labelled(signal: Signal, *, means: bool = False) -> dict[str, Any]:
     """Say a signal in the words of the labels, where the version stands behind the key; null and false are left out."""
     found: dict[str, Any] = {"effect": signal.effect.value}
     if signal.key:
-        named = signal.subject is not None and VERSION.fullmatch(signal.subject)
-        found["key"] = f"{signal.key}/{signal.subject}" if named else signal.key
+        found["key"] = signal.resource or signal.key
     for name in ("fault", "cause", "means") if means else ("fault", "cause"):
         value = getattr(signal, name)
         if value:

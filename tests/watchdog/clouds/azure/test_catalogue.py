@@ -195,10 +195,3 @@ def test_the_log_categories_are_those_that_the_decoder_reads() -> None:
     vault = json.loads(made["diagnostic-setting-vault"])["logs"][0]["category"]
     assert subscription.lower() in record.ADMINISTRATIVE
     assert (entra.lower(), vault.lower()) == (record.DIRECTORY, record.AUDIT)
-
-
-def test_the_forwarder_may_leave_out_only_what_means_nothing() -> None:
-    left_out = json.loads(azure.filters()["forwarder"])["leaveOut"]["operationName"]
-    rules = {rule.operation: rule for rule in audit.RULES}
-    assert "VaultGet" in left_out
-    assert all(rules[operation].meaning is None for operation in left_out)

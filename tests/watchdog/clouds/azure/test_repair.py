@@ -33,6 +33,7 @@ from tests.watchdog.clouds.azure.world import (
 from watchdog.clouds import azure
 from watchdog.clouds.azure import repair, settings
 from watchdog.register import Register
+from watchdog.register_azure import AzureKey
 from watchdog.repair import Step
 from watchdog.words import LOSS, RISK, Cause, Effect, Means, Owner
 
@@ -388,3 +389,68 @@ def test_every_recorded_loss_has_a_step() -> None:
                         signal.effect, signal.key, means=signal.means, subject=signal.subject, cause=signal.cause
                     )
                     assert found, entry["file"]
+
+
+def test_a_moved_vault_is_never_given_a_command_with_its_old_id() -> None:
+    found = steps(Effect.ACCESS_CHANGED, means=Means.IAM_BINDING, subject="moved vault")
+    assert [step.owner for step in found] == [Owner.VENDOR, Owner.CUSTOMER]
+    assert "new id" in found[1].text
+    assert not any(DATA_VAULT in (step.command or "") for step in found)
+    # what stands above the vault holds wherever the vault lies
+    assert (
+        "/resourceGroups/rg-spread " in f"{commands(Effect.ACCESS_CHANGED, ONE_GRANT_KEY, subject='moved vault')[0]} "
+    )
+
+
+def test_a_recovered_vault_lacks_its_role_assignments_and_subscriptions_and_nothing_else() -> None:
+    assert commands(Effect.CONTAINER_RESTORED) == [ASSIGN]
+    assert commands(Effect.CONTAINER_RESTORED, FILES_KEY) == []
+    for key in (DATA_KEY, FILES_KEY, HSM_KEY):
+        assert "event subscriptions" in steps(Effect.CONTAINER_RESTORED, key)[-1].text
+    assert commands(Effect.CONTAINER_RESTORED, HSM_KEY) == [LOCAL]
+    # the engine keeps what is left of it as access that was lost with the vault
+    assert steps(Effect.ACCESS_REVOKED, subject=DATA_VAULT.lower()) == steps(Effect.CONTAINER_RESTORED)
+
+
+def test_a_version_that_nobody_registered_is_looked_at_and_enabled_if_a_store_still_uses_it() -> None:
+    other = "9" * 32
+    assert commands(Effect.KEY_CHANGED, subject=other) == [
+        f"az keyvault key show --vault-name glbx-data-kv --name data-cmk --version {other}",
+        f"{SET} --version {other} --enabled true",
+    ]
+    assert len(commands(Effect.KEY_CHANGED, subject=V1)) == 1
+
+
+def test_each_step_names_the_version_that_it_is_for() -> None:
+    assert [step.text for step in steps(Effect.KEY_DISABLED)] == [
+        f"Enable version {V1} of the key.",
+        f"Enable version {V2} of the key.",
+    ]
+
+
+def test_without_a_registered_version_the_versions_are_listed() -> None:
+    bare = document()
+    for customer in bare.customers:
+        for instance in customer.instances:
+            instance.keys[:] = [replace(entry, azure=AzureKey()) for entry in instance.keys]
+    found = steps(Effect.KEY_DISABLED, of=Register(bare))
+    assert [step.command for step in found] == [
+        "az keyvault key list-versions --vault-name glbx-data-kv --name data-cmk"
+    ]
+    assert "every version" in found[0].text
+
+
+def test_a_managed_hsm_has_roles_of_its_own() -> None:
+    recover, _, enable = steps(Effect.KEY_DELETION_SCHEDULED, HSM_KEY)
+    assert "Managed HSM Crypto Officer" in (recover.note or "")
+    assert "Managed HSM Crypto User" in (enable.note or "")
+    assert "Managed HSM Policy Administrator" in (steps(Effect.ACCESS_REVOKED, HSM_KEY)[0].note or "")
+
+
+def test_a_way_that_is_blocked_by_something_unknown_is_set_back_as_agreed() -> None:
+    assert commands(Effect.USE_FAILED, INITECH_KEY, cause=Cause.PATH_BLOCKED) == [
+        (
+            f"az keyvault update --name init-kv --subscription {INITECH_SUBSCRIPTION} --default-action Deny "
+            "--bypass AzureServices --public-network-access Enabled"
+        )
+    ]

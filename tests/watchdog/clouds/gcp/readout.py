@@ -7,12 +7,14 @@ from watchdog.register import Register
 from watchdog.signals import Signal
 from watchdog.words import Effect
 
-FIELDS = ("key", "fault", "cause")
+FIELDS = ("fault", "cause")
 
 
 def labelled(signal: Signal, *, means: bool = False) -> dict[str, Any]:
-    """Say a signal in the words of the labels; null and false fields are left out."""
+    """Say a signal in the words of the labels, whose key is the version where one is meant; no null, no false."""
     found: dict[str, Any] = {"effect": signal.effect.value}
+    if signal.key:
+        found["key"] = signal.resource or signal.key
     for name in (*FIELDS, "means") if means else FIELDS:
         value = getattr(signal, name)
         if value:

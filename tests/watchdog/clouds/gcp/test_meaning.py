@@ -124,7 +124,8 @@ def test_another_service_says_nothing(service: str | None) -> None:
 @pytest.mark.parametrize("version", ["3", "33", "30"])
 def test_versions_are_compared_whole(version: str) -> None:
     signal = signals(version_update(version))[0]
-    assert (signal.key, signal.probe) == (f"{KEY}/cryptoKeyVersions/{version}", version != "3")
+    assert (signal.key, signal.version, signal.probe) == (KEY, version, version != "3")
+    assert signal.resource == f"{KEY}/cryptoKeyVersions/{version}"
 
 
 @pytest.mark.parametrize(
@@ -141,8 +142,8 @@ def test_resource_and_method_are_enough() -> None:
 
 def test_the_request_names_the_version_where_the_record_does_not() -> None:
     name = f"{KEY}/cryptoKeyVersions/2"
-    assert signals(audit("DestroyCryptoKeyVersion", None, {"name": name}))[0].key == name
-    assert signals(audit("DestroyCryptoKeyVersion", KEY, {"name": name}))[0].key == name
+    assert signals(audit("DestroyCryptoKeyVersion", None, {"name": name}))[0].resource == name
+    assert signals(audit("DestroyCryptoKeyVersion", KEY, {"name": name}))[0].resource == name
 
 
 def service(method: str, name: str, on: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:

@@ -223,8 +223,9 @@ def check(body: bytes) -> None:
         for entry in unpacked.entries:
             for signal in gcp.meaning(entry.raw, REGISTER):
                 assert signal.reason
-                key = (signal.key or KEY).partition("/cryptoKeyVersions/")[0]
-                assert key in REGISTER.keys
+                assert (signal.key or KEY) in REGISTER.keys
+                assert signal.resource in {None, f"{signal.key}/cryptoKeyVersions/{signal.version}"}
+                assert (signal.resource is None) == (signal.version is None)
                 assert signal.effect not in NOT_A_SIGNAL or signal.key is None
                 assert signal.deadline is None or signal.deadline.tzinfo is not None
                 assert signal.event_id == entry.event_id or signal.effect is Effect.UNREADABLE

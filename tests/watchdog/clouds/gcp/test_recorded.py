@@ -1,4 +1,4 @@
-"""Every row of the catalogue has a recorded event, and every recorded event means what its label says."""
+"""Every recorded event means what its label says. That every row of the catalogue has one: test_completeness."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,6 @@ import pytest
 from tests.watchdog.clouds.gcp.readout import labelled, ordered, told
 from tests.watchdog.clouds.gcp.world import APP, ASSET_FEED, KEY, SINK, TOPIC, register
 from watchdog.clouds import gcp
-from watchdog.clouds.gcp.rules import Seen
 from watchdog.words import NOT_A_SIGNAL, Effect
 
 RECORDED = Path(__file__).resolve().parents[3] / "recorded" / "gcp"
@@ -36,21 +35,6 @@ def test_a_recorded_event_means_what_its_label_says(entry: dict[str, Any], *, tr
 def test_access_signals_say_by_which_means(entry: dict[str, Any]) -> None:
     body = (RECORDED / entry["file"]).read_bytes()
     assert plain(entry["expect"], means=True) == told(body, REGISTER, means=True)
-
-
-def test_every_catalogue_row_that_can_be_seen_has_a_recorded_event() -> None:
-    rows = {f"{row.service} {row.operation}" for row in gcp.catalogue() if row.seen_through != Seen.NOTHING}
-    assert rows - {entry["row"] for entry in EXPECTED} == set()
-
-
-def test_every_recorded_row_is_in_the_catalogue() -> None:
-    known = {f"{row.service} {row.operation}" for row in gcp.catalogue()}
-    assert {entry["row"] for entry in EXPECTED} <= known
-
-
-def test_every_file_is_in_the_index() -> None:
-    files = {path.name for path in RECORDED.glob("*.json")} - {"expected.json"}
-    assert files == {entry["file"] for entry in EXPECTED}
 
 
 @pytest.mark.parametrize("entry", EXPECTED, ids=by_file)
@@ -96,4 +80,4 @@ def test_the_actor_is_told_as_the_log_names_it() -> None:
     assert signal.actor is not None
     assert signal.actor.name == "jane@globex.example"
     assert (signal.actor.address, signal.actor.agent) == ("198.51.100.7", "gcloud/560.0.0")
-    assert (signal.subject, signal.key) == ("3", f"{KEY}/cryptoKeyVersions/3")
+    assert (signal.subject, signal.version, signal.key) == ("3", "3", KEY)

@@ -282,3 +282,11 @@ def test_every_loss_and_risk_has_a_step(effect: Effect) -> None:
 def test_every_cause_of_a_failed_use_has_a_step(cause: Cause) -> None:
     for key in REGISTER.keys.values():
         assert gcp.steps(Effect.USE_FAILED, key, REGISTER, cause=cause)
+
+
+def test_without_a_registered_version_the_versions_are_listed_with_their_states() -> None:
+    key = REGISTER.keys[KEY]
+    bare = replace(key, entry=structs.replace(key.entry, gcp=GcpKey()))
+    (step,) = gcp.steps(Effect.KEY_DISABLED, bare, REGISTER)
+    assert step.command == f"gcloud kms keys versions list {ON_KEY}"
+    assert "every version" in step.text

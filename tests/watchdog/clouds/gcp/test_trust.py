@@ -196,3 +196,11 @@ def test_an_imitation_in_another_log_is_not_believed(content: dict[str, Any], ex
 def test_the_number_of_a_project_is_no_other_project() -> None:
     assert SUBSCRIPTION != SUBSCRIPTION_2
     assert effects(version_update(log=f"projects/{GLOBEX_NUMBER}0")) == {"untrusted"}
+
+
+def test_a_wrapper_inside_the_transports_own_cannot_name_another_subscription() -> None:
+    nested = pushed(pushed(version_update(), subscription=SUBSCRIPTION), subscription=SUBSCRIPTION_2)
+    assert effects(nested) == {"untrusted"}
+    assert effects(pushed(pushed(version_update(), subscription=SUBSCRIPTION_2), subscription=SUBSCRIPTION)) == {
+        "key_disabled"
+    }

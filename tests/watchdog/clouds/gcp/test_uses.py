@@ -91,7 +91,8 @@ def test_a_refused_use_tells_cause_and_side(
 ) -> None:
     signal = use(status)
     assert (signal.effect, signal.cause, signal.fault) == ("use_failed", cause, fault)
-    assert signal.key == (f"{KEY}/cryptoKeyVersions/{version}" if version else KEY)
+    assert (signal.key, signal.version) == (KEY, version or None)
+    assert signal.resource == (f"{KEY}/cryptoKeyVersions/{version}" if version else None)
 
 
 def test_a_passing_fault_of_an_external_key_has_no_known_side() -> None:
