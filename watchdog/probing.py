@@ -324,6 +324,7 @@ def losses(
     mark = Mark(
         id="", at=at, origin=Origin.PROBE, effect=effect, reason=reason, cause=cause, means=means, subject=subject,
         fault=None if fault is Fault.UNKNOWN else fault, deadline=deadline, deadline_source=deadline_source,
+        version=version,
     )  # fmt: skip
     episode = look_back.passed_at.isoformat() if look_back.passed_at else "never"
     what = ":".join((effect, cause or "", means or "", subject or "", version or ""))
@@ -338,7 +339,7 @@ def recovery(
     what = ":".join((effect, means or "", subject or "", version or "", at.isoformat()))
     return Mark(
         id=f"probe:{what}", at=at, origin=Origin.PROBE, effect=effect, reason=reason, fault=fault, means=means,
-        subject=subject,
+        subject=subject, version=version,
     )  # fmt: skip
 
 
