@@ -1,4 +1,4 @@
-"""One HTTP POST: no retries, no redirects, TLS verified, bounded in time and size, and only to permitted addresses."""
+"""One HTTP request: no retries, no redirects, TLS verified, bounded in time and size, only to permitted addresses."""
 
 import contextlib
 import ipaddress
@@ -166,6 +166,10 @@ class Wire:
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | NoAnswer:
         """Send `body` once and return what came of it. Raises ValueError for a URL that `url_fault` objects to."""
+        return self.ask("POST", url, body, headers)
+
+    def ask(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | NoAnswer:
+        """Ask once by any method (an empty `body`: none is sent). Raises as `post`."""
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         sent = {"User-Agent": "byok-watchdog", "Accept": "application/json", "Connection": "close", **headers}
@@ -174,7 +178,7 @@ class Wire:
             try:
                 connection.connect()
                 connection.timeout = self.limits.read
-                connection.request("POST", target, body, sent, preload_content=False, decode_content=False)
+                connection.request(method, target, body or None, sent, preload_content=False, decode_content=False)
                 response = connection.getresponse()
                 answer_headers = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(status=response.status, headers=answer_headers, body=_first_bytes(response))

@@ -5,11 +5,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from watchdog import impact
-from watchdog.health import Condition, Slot
+from watchdog.health import Condition, Origin, Slot
 from watchdog.impact import ImpactTable
 from watchdog.notices import Deadline
 from watchdog.register import RegisteredKey
 from watchdog.words import Effect, Means
+
+PURGE_PROTECTION = "purge protection"
+"""Subject of what is said of a vault that lets its deleted keys be purged (azure.md 2)."""
 
 _SUBSCRIPTION = re.compile(r"/subscriptions/[^/]+", re.IGNORECASE)
 _PROJECT = re.compile(r"projects/[^/]+")
@@ -87,8 +90,14 @@ def _subscription_lost(condition: Condition, _key: RegisteredKey) -> bool:
 
 
 def _purge_protected(condition: Condition, key: RegisteredKey) -> bool:
-    """By the register; or the record of a vault's deletion itself gave a date, which it does only when protected."""
-    told = condition.slot is Slot.CONTAINER and condition.latest.deadline is not None
+    """By the register, unless it was told: the record of a vault's deletion, and a probe, give a date only when it is.
+
+    A probe that finds that a deleted key may be purged names the protection that is missing.
+    """
+    found = condition.latest.origin is Origin.PROBE
+    if found and condition.latest.subject == PURGE_PROTECTION:
+        return False
+    told = (condition.slot is Slot.CONTAINER or found) and condition.latest.deadline is not None
     return not _subscription_lost(condition, key) and (
         told or (key.container is not None and key.container.purge_protection)
     )

@@ -102,7 +102,8 @@ _SYMPTOMS_OF_LOSS = frozenset(
 class Condition:
     """One thing wrong with a key, or with one `version` of it (None: with all that there is of the key).
 
-    `since` is when it began, `clock_from` from when the consumers' clocks run.
+    `since` is when it began, `clock_from` from when the consumers' clocks run. `is_blamed_by_record`: a record, and not
+    only a probe, says whose `fault` it is.
     """
 
     slot: Slot
@@ -113,6 +114,7 @@ class Condition:
     fault: Fault
     latest: Mark
     version: str | None = None
+    is_blamed_by_record: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +154,26 @@ def _same_means(mark: Mark, condition: Condition) -> bool:
 def _same_policy(mark: Mark, condition: Condition) -> bool:
     """The same, of a word that is used for other things too: a removed lock (no means) says nothing of any access."""
     return mark.means is not None and mark.means == condition.means
+
+
+def _same_right(mark: Mark, condition: Condition) -> bool:
+    """What is given back by name is what was taken; without a means only a probe that tried it all can tell.
+
+    A record that names no means is about a protection (a lock, purge protection): it lets nobody in.
+    """
+    tried = mark.origin is Origin.PROBE and (mark.subject is None or _is_way(mark.subject))
+    return mark.means == condition.means and (mark.means is not None or tried) and _same_way(mark, condition)
+
+
+def _same_protection(mark: Mark, condition: Condition) -> bool:
+    """A lock or purge protection has no means, and is put back by name: a key that may be used again does not do it."""
+    named = mark.means is not None or mark.subject == condition.latest.subject
+    return mark.means == condition.means and named
+
+
+def _same_way(mark: Mark, condition: Condition) -> bool:
+    """One way of the vendor's to its keys that works again says nothing of another one."""
+    return _way(mark) == _way(condition.latest)
 
 
 def _same_use(mark: Mark, condition: Condition) -> bool:
@@ -200,7 +222,8 @@ class _Rule:
 
 
 _S = Slot
-_ACCESS_SETTLED = _slots(_S.QUESTION, _S.EXPIRY, when=_same_means)
+# The end of the key itself is another thing than that of a right, though neither names a means: see `_same_policy`.
+_ACCESS_SETTLED = (*_slots(_S.QUESTION, when=_same_means), *_slots(_S.EXPIRY, when=_same_policy))
 _RULES: dict[Effect, _Rule] = {
     Effect.KEY_DISABLED: _Rule(opens=_S.DISABLED),
     Effect.KEY_ENABLED: _Rule(closes=_slots(_S.DISABLED)),
@@ -225,11 +248,14 @@ _RULES: dict[Effect, _Rule] = {
     # A partial one opens what is still missing: see `_opened`.
     Effect.CONTAINER_RESTORED: _Rule(closes=_slots(_S.CONTAINER, when=_same_container)),
     Effect.PATH_BLOCKED: _Rule(opens=_S.PATH),
-    Effect.PATH_OPENED: _Rule(closes=_slots(_S.PATH)),
+    Effect.PATH_OPENED: _Rule(closes=_slots(_S.PATH, when=_same_way)),
     Effect.ACCESS_REVOKED: _Rule(closes=_ACCESS_SETTLED, opens=_S.ACCESS),
     Effect.ACCESS_REDUCED: _Rule(closes=_ACCESS_SETTLED, opens=_S.ACCESS),
     Effect.ACCESS_GRANTED: _Rule(
-        closes=_slots(_S.ACCESS, _S.QUESTION, _S.EXPIRY, _S.PROTECTION, when=_same_means)
+        closes=(
+            *_slots(_S.ACCESS, _S.QUESTION, when=_same_right), *_slots(_S.EXPIRY, when=_same_policy),
+            *_slots(_S.PROTECTION, when=_same_protection),
+        )
     ),
     Effect.ACCESS_CHANGED: _Rule(opens=_S.QUESTION),
     Effect.KEY_CHANGED: _Rule(opens=_S.QUESTION),
@@ -273,9 +299,23 @@ def _opened(mark: Mark) -> Slot | None:
             return rule.opens if rule else None
 
 
+WAY = "way to "
+"""How a subject begins that is one of the vendor's own ways to its keys: each of them is well or unwell by itself."""
+
+
+def _is_way(subject: str | None) -> bool:
+    return subject is not None and subject.startswith(WAY)
+
+
+def _way(mark: Mark) -> str | None:
+    return mark.subject if _is_way(mark.subject) else None
+
+
 def _part(slot: Slot, mark: Mark) -> str | None:
-    """Return what of a key is unwell by itself: a version; a container; where no version is named, one of its users."""
+    """Return what is unwell by itself: a version; a container; where no version is named, a user; a way to the keys."""
     if slot is Slot.CONTAINER:
+        return mark.subject
+    if slot in {Slot.ACCESS, Slot.PATH} and _is_way(mark.subject):
         return mark.subject
     return mark.version or mark.subject if slot is Slot.USE else mark.version
 
@@ -495,10 +535,11 @@ class _Replay:
         since = known.since if known else mark.at
         latest = _with_actor(known.latest, mark) if known else mark
         if known and slot in {Slot.DELETION, Slot.CONTAINER}:  # of one deletion only some of the records have a date
-            latest = _with_earliest_deadline(known.latest, latest)
+            latest = _with_deadline(known.latest, latest)
         self.open[place] = Condition(
             slot=slot, means=means, effect=_effect(mark, slot), since=since, clock_from=since,
             fault=_fault_of(mark, known, ended), latest=latest, version=mark.version,
+            is_blamed_by_record=_is_blamed_by_record(mark, known),
         )  # fmt: skip
 
     def _close(self, mark: Mark) -> list[Condition]:
@@ -514,7 +555,7 @@ class _Replay:
                 if place[0] is slot and _concerns(mark, condition) and closes(mark, condition)
             ]
             ended += [self.open.pop(place) for place in found]
-            if found or closes in {_whatever, _same_use}:
+            if found or closes in {_whatever, _same_use, _same_way}:
                 self._closed[slot, mark.version] = mark
         return ended
 
@@ -565,11 +606,21 @@ class _Replay:
 
 
 def _fault_of(mark: Mark, known: Condition | None, ended: list[Condition]) -> Fault:
-    """Whose side a condition lies on. A recovery names nobody: what it leaves open is the rest of what it ended."""
+    """Whose side a condition lies on. A recovery names nobody: what it leaves open is the rest of what it ended.
+
+    A probe sees what is lost, not who did it: whom a record has named, it does not put right.
+    """
+    if mark.origin is Origin.PROBE and known is not None and known.is_blamed_by_record:
+        return known.fault
     if mark.fault is not None:
         return mark.fault
     before = [known] if known else ended if mark.effect in RECOVERY else []
     return before[0].fault if before else Fault.UNKNOWN
+
+
+def _is_blamed_by_record(mark: Mark, known: Condition | None) -> bool:
+    told = mark.origin is Origin.EVENT and mark.fault not in {None, Fault.UNKNOWN}
+    return told or (known is not None and known.is_blamed_by_record)
 
 
 def _with_actor(known: Mark, new: Mark) -> Mark:
@@ -579,8 +630,14 @@ def _with_actor(known: Mark, new: Mark) -> Mark:
     return replace(new, actor=known.actor, operation=new.operation or known.operation)
 
 
-def _with_earliest_deadline(known: Mark, new: Mark) -> Mark:
-    if known.deadline is not None and (new.deadline is None or known.deadline < new.deadline):
+def _with_deadline(known: Mark, new: Mark) -> Mark:
+    """Keep the date that is known where the newer mark has none. Of two that records reckon, the earlier one counts.
+
+    What a probe reads is the date that holds now, be it later: the deletion was cancelled, and scheduled again.
+    """
+    if known.deadline is None:
+        return new
+    if new.deadline is None or (known.deadline < new.deadline and new.origin is not Origin.PROBE):
         return replace(new, deadline=known.deadline, deadline_source=known.deadline_source)
     return new
 

@@ -2,12 +2,15 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from datetime import datetime
 
 from watchdog.notices import Kind, Notice, OperatorFacts, Reader
 from watchdog.routing import ChannelRef, Routing
 from watchdog.signals import Signal
 from watchdog.words import Severity
+
+_REASONS = 5  # what is said of an audit that fails for many reasons at once
 
 
 def tell(
@@ -113,3 +116,18 @@ def degraded(process: str, what: str, routing: Routing, *, at: datetime) -> list
     # What differs in its numbers only ("3 messages", "4 messages") is the same cause.
     cause = re.sub(r"\d+", "#", what)
     return tell(f"degraded:{cause}:{_hour(at)}", facts, routing, at=at)
+
+
+def audit_failed(reasons: Sequence[str], where: str, routing: Routing, *, at: datetime) -> list[Notice]:
+    """The audit of the watchdog fails, so that its heartbeat stays away. At most one notice an hour."""
+    shown = "; ".join(reasons[:_REASONS])
+    more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
+    facts = OperatorFacts(
+        subject="The watchdog fails its own audit",
+        what=f"Changes of keys may go unseen or untold, and no heartbeat is sent: {shown}{more}.",
+        where=where,
+        next="`byok-watchdog doctor` says of each what to do. The heartbeat comes back by itself.",
+        at=at,
+        severity=Severity.CRITICAL,
+    )
+    return tell(f"audit:{_hour(at)}", facts, routing, at=at)

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from watchdog.assessment import FRESH
-from watchdog.health import SETTLE, Condition, Health, Mark, Origin, Slot, judge
+from watchdog.health import LOSS_SLOTS, SETTLE, WAY, Condition, Health, Mark, Origin, Slot, judge
 from watchdog.incidents import VENDOR_WATCH
+from watchdog.places import place_of
 from watchdog.register import RegisteredKey
 from watchdog.words import LOSS, RECOVERY, Cause, Effect, Fault, Means
 
@@ -417,6 +418,8 @@ def unreachable(
     if look_back.passed_at is None or at - look_back.passed_at < FRESH:
         return Probed(at=at, passed=None, words=words, fault=fault)
     cause = Cause.THROTTLED if quota else Cause.TRANSIENT
+    if control is Control.SOUND and any(one.slot in LOSS_SLOTS for one in look_back.open):
+        return Probed(at=at, passed=None, words=words, fault=fault)  # it is told to be lost: silence adds no question
     if control is Control.SOUND:
         marks = losses(Effect.USE_FAILED, look_back, at=at, reason=words, fault=fault, cause=cause)
         return Probed(at=at, passed=None, words=words, fault=fault, marks={key.id: marks})
@@ -436,28 +439,42 @@ def _on_watch(
     effect: Effect, key: RegisteredKey, *, at: datetime, reason: str, fault: Fault, cause: Cause,
     means: Means | None = None,
 ) -> tuple[Mark, ...]:  # fmt: skip
-    """Return the marks on the vendor's watch. Thousands of keys may say the same: two an hour stay, for all of them."""
+    """Return the marks on the vendor's watch. Thousands of keys may say the same: two an hour stay for each way."""
+    way = way_of(key)
     mark = Mark(
-        id="", at=at, origin=Origin.PROBE, effect=effect, reason=reason, cause=cause, means=means, subject=key.id,
+        id="", at=at, origin=Origin.PROBE, effect=effect, reason=reason, cause=cause, means=means, subject=way,
         fault=None if fault is Fault.UNKNOWN else fault,
     )  # fmt: skip
     hour = at.replace(minute=0, second=0, microsecond=0).isoformat()
-    return _folded(mark, f"probe:{effect}:{means or ''}:{hour}")
+    return _folded(mark, f"probe:{effect}:{means or ''}:{way}:{hour}")
+
+
+def way_of(key: RegisteredKey) -> str:
+    """Name the way by which a key is asked: the region of its cloud, as whom, and what vouches for the caller.
+
+    What is broken there is broken for every key that is asked so, and what works for one of them works for all.
+    """
+    probe = key.entry.probe
+    _, region = place_of(key.id, key)
+    caller = probe.principal if probe and probe.principal else "the watchdog's own identity"
+    control = f", with control {probe.control}" if probe and probe.control else ""
+    return f"{WAY}{' '.join(filter(None, (key.cloud, region)))} as {caller}{control}"
 
 
 def watch_repaired(key: RegisteredKey, look_back: Before, *, at: datetime) -> Mapping[str, Sequence[Mark]]:
-    """Return the marks that end what this key's probe had opened on the vendor's watch; none when it is not open.
+    """Return the marks that end what is open on the vendor's watch of the way to this key; none when nothing is.
 
-    To be added to every verdict for which the caller worked and the provider answered. What other probes or records
-    opened there stays: only when nothing else is open does a proof go with it.
+    To be added to every verdict for which the caller worked and the provider answered. What is open there of other ways
+    or by records stays: only when nothing else is open does a proof go with it.
     """
-    if key.id not in look_back.watch_open:
+    way = way_of(key)
+    if way not in look_back.watch_open:
         return {}
     reason = "The watchdog's own way to the keys works again: the provider answered, and let the caller in."
     back = (
-        recovery(Effect.ACCESS_GRANTED, at=at, reason=reason, means=Means.IDENTITY, subject=key.id),
-        recovery(Effect.PATH_OPENED, at=at, reason=reason, subject=key.id),
+        recovery(Effect.ACCESS_GRANTED, at=at, reason=reason, means=Means.IDENTITY, subject=way),
+        recovery(Effect.PATH_OPENED, at=at, reason=reason, subject=way),
     )
     # Of one moment a proof counts first: a step later it finds nothing open any more.
-    proven = proofs(at=at + STEP, reason=reason) if look_back.watch_open == {key.id} else ()
+    proven = proofs(at=at + STEP, reason=reason) if look_back.watch_open == {way} else ()
     return {VENDOR_WATCH: (*back, *proven)}

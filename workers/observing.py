@@ -18,7 +18,9 @@ from watchdog.probing import proofs
 from watchdog.register import Register
 from watchdog.signals import Signal
 from watchdog.words import Effect, Means, Verdict
+from workers import synthetic
 from workers.runtime import Runtime
+from workers.settings import SYNTHETIC
 from workers.stops import stop_at
 from workers.store.interface import (
     Arrived,
@@ -71,6 +73,8 @@ def observe_row(runtime: Runtime, inbox_id: int, *, now: datetime, lease_pages: 
             arrived = unit.arrived(inbox_id)
             if arrived is None:
                 return None
+            if arrived.feed == SYNTHETIC:
+                return Observed(effects=synthetic.come_out(runtime, unit, arrived, now=now), notices=())
             stop_at("observe.taken")
             observed = _observe(runtime, unit, arrived, now, lease_pages=lease_pages)
             stop_at("observe.before_commit")

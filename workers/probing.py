@@ -224,7 +224,7 @@ class Probing:
         key = register.keys[row.key]
         slowly = whole or row.slow_at is None or self._now() - row.slow_at >= SLOWLY or row.last_passed is not True
         questions = [Question.STATE, Question.USE]
-        if key.entry.grants:
+        if key.entry.grants or key.entry.gcp is not None:  # on Google Cloud every right is a grant of a policy
             questions.append(Question.GRANTS)
         if probe_of(key).consumers:
             questions.append(Question.CONSUMER)

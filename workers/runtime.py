@@ -12,7 +12,9 @@ from importlib import resources
 import structlog
 import yaml
 
+from alerts import heartbeat
 from alerts.channels import build
+from alerts.heartbeat import Heartbeat
 from alerts.interface import Channel
 from watchdog import clouds, impact
 from watchdog.impact import ImpactTable
@@ -74,6 +76,11 @@ class Runtime:
     def channels(self) -> Mapping[str, Channel]:
         """The configured channels by name. Raises SettingsFaults with every fault of every channel."""
         return build_channels(self.settings)
+
+    @cached_property
+    def heartbeat(self) -> Heartbeat | None:
+        """Where the heartbeat goes; None when nowhere. Raises SettingsFaults with what its options lack."""
+        return build_heartbeat(self.settings)
 
     @cached_property
     def routing(self) -> Routing:
@@ -141,3 +148,14 @@ def build_channels(settings: Settings) -> dict[str, Channel]:
     if faults:
         raise SettingsFaults(faults)
     return found
+
+
+def build_heartbeat(settings: Settings) -> Heartbeat | None:
+    """Build the configured heartbeat, if there is one. Raises SettingsFaults with all that its options lack."""
+    one = settings.heartbeat
+    if one is None:
+        return None
+    try:
+        return heartbeat.build(one.kind, settings_module.resolved(one))
+    except (ValueError, OSError) as error:  # the report of its options, or a file of certificates that is not there
+        raise SettingsFaults([settings_module.SettingsFault("heartbeat", str(error))]) from error

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
+from workers import heartbeat, synthetic
+from workers.broker import BrokerAway
 from workers.observing import advance_incident
+from workers.processes import note_quarantined
 from workers.runtime import Runtime, utc_now
 from workers.store.interface import ProcessSeen, StoreUnavailable
 from workers.working import Work
@@ -17,6 +20,12 @@ ADVANCE = timedelta(seconds=15)
 BEAT = timedelta(seconds=10)
 PROBE = timedelta(seconds=1)
 PLAN = timedelta(minutes=10)
+SYNTHETIC = timedelta(minutes=1)
+COMING_UP = timedelta(seconds=60)
+"""After which a scheduler puts in synthetic records: at a start the workers are just coming up, and have a backlog."""
+
+CLAIMED = {"advance": ADVANCE, "plan probes": PLAN, "synthetic record": SYNTHETIC}
+"""The jobs that one scheduler claims, with their periods: the audit looks whether they run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,8 @@ class Scheduler:
             Job("advance", ADVANCE, self.advance),
             Job("plan probes", PLAN, self.plan_probes),
             *([Job("probe", PROBE, self.probe, claimed=False)] if runtime.settings.probes.clouds else []),
+            Job("synthetic record", SYNTHETIC, self.put_in_synthetic),
+            Job("audit", runtime.settings.audit_every, self.audit),
             Job("beat", BEAT, self.beat, claimed=False),
         )
 
@@ -90,6 +101,21 @@ class Scheduler:
         changed = self.work.probing.plan()
         if changed:
             self.runtime.log.info("probes_planned", rows=changed)
+
+    def put_in_synthetic(self, now: datetime) -> None:
+        """Let a made-up loss of each cloud go the whole way, once a day."""
+        if now - self.started_at < COMING_UP:
+            return
+        rows = synthetic.put_in(self.runtime, partial(note_quarantined, self.runtime), now=now)
+        try:
+            if rows:
+                self.work.hand_rows(rows)
+        except BrokerAway as away:
+            self.runtime.log.warning("synthetic.not_handed_on", error=str(away))  # the sweep works them
+
+    def audit(self, now: datetime) -> None:
+        """Look whether the watchdog itself works; only then does the heartbeat leave."""
+        self.work.send(heartbeat.beat(self.runtime, CLAIMED, now=now).queued)
 
     def beat(self, now: datetime) -> None:
         """Leave a sign of life."""

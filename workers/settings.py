@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from alerts import heartbeat
 from alerts.channels import CHANNELS
 from watchdog.clouds import CLOUDS
 from workers.feeds.kinds import KINDS, FeedKind, Option, Shape
@@ -38,7 +39,25 @@ _OF_EVERY_FEED = ("kind", "cloud", "customers")
 _DROPS = {"drop": "aws", "drop-azure": "azure", "drop-gcp": "gcp"}
 """The folders that are watched when no feed is configured, by the cloud whose records are put there."""
 
-_TOP = ("store", "broker", "feeds", "channels", "routes", "operators", "customer_mail", "worker", "probes", "home")
+_TOP = (
+    "store",
+    "broker",
+    "feeds",
+    "channels",
+    "routes",
+    "operators",
+    "customer_mail",
+    "worker",
+    "probes",
+    "heartbeat",
+    "home",
+)
+
+SYNTHETIC = "synthetic-record"
+"""The name under which synthetic records are taken in; no feed of the settings may be called so."""
+
+HEARTBEAT_EVERY = timedelta(seconds=60)
+_HEARTBEAT_EVERY = (10, 3600)
 
 _PROBES = ("clouds", "off", "at_once", "per_account")
 _AT_ONCE = (1, 256)
@@ -98,6 +117,14 @@ class ProbeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatSettings:
+    """Where the heartbeat goes. `options` still hold references (`env:NAME`, `file:/path`) instead of secrets."""
+
+    kind: str
+    options: Mapping[str, Any] = field(repr=False)  # somebody may have written the secret itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings. `broker_url` is "embedded" when this machine runs its own."""
 
@@ -114,6 +141,8 @@ class Settings:
     lease: timedelta = LEASE
     sweep_after: timedelta = SWEEP_AFTER
     probes: ProbeSettings = field(default_factory=ProbeSettings)
+    heartbeat: HeartbeatSettings | None = None
+    audit_every: timedelta = HEARTBEAT_EVERY
 
     @property
     def customers_by_feed(self) -> dict[str, tuple[str, ...]]:
@@ -207,6 +236,17 @@ def read(environment: Mapping[str, str], *, config: Path | None = None) -> tuple
             seconds=_number(worker, "worker", "sweep_after_seconds", sweep_after, _SWEEP_AFTER, faults)
         ),
         probes=_probes(_section(plain, "probes", faults), faults),
+        heartbeat=_heartbeat(_section(plain, "heartbeat", faults), faults),
+        audit_every=timedelta(
+            seconds=_number(
+                _section(plain, "heartbeat", []),
+                "heartbeat",
+                "every_seconds",
+                int(HEARTBEAT_EVERY.total_seconds()),
+                _HEARTBEAT_EVERY,
+                faults,
+            )
+        ),
     )
     return found, faults
 
@@ -284,6 +324,8 @@ def _feeds(plain: dict[str, Any], home: Path, faults: list[SettingsFault]) -> tu
     found = []
     for name, options in plain.items():
         place = f"feeds.{name}"
+        if name == SYNTHETIC:
+            faults.append(SettingsFault(place, "this name is reserved for the watchdog's own test records"))
         kind = _kind(options, place, KINDS, faults)
         if kind is None:
             continue
@@ -360,6 +402,26 @@ def _probes(plain: dict[str, Any], faults: list[SettingsFault]) -> ProbeSettings
         at_once=_number(plain, "probes", "at_once", plain_settings.at_once, _AT_ONCE, faults),
         per_account=_number(plain, "probes", "per_account", plain_settings.per_account, _PER_ACCOUNT, faults),
     )
+
+
+def _heartbeat(plain: dict[str, Any], faults: list[SettingsFault]) -> HeartbeatSettings | None:
+    """Return where the heartbeat goes, None when nowhere. `every_seconds` alone sets the pace of the audit."""
+    options = {name: value for name, value in plain.items() if name != "every_seconds"}
+    if not options:
+        return None
+    kind = _kind(options, "heartbeat", heartbeat.KINDS, faults)
+    if kind is None:
+        return None
+    del options["kind"]
+    known = heartbeat.OPTIONS[kind]
+    faults += [
+        SettingsFault(f"heartbeat.{name}", f"unknown; a heartbeat of kind {kind} knows: {_list(known)}")
+        for name in options
+        if name not in known
+    ]
+    if known[0] not in options:
+        faults.append(SettingsFault(f"heartbeat.{known[0]}", "is missing"))
+    return HeartbeatSettings(kind=kind, options=options)
 
 
 def _channels(plain: dict[str, Any], faults: list[SettingsFault]) -> tuple[ChannelSettings, ...]:
@@ -439,17 +501,16 @@ def _secret_in(path: Path, place: str) -> str:
     return found
 
 
-def resolved(one: ChannelSettings | FeedSettings) -> dict[str, object]:
-    """Return the options of a channel or a feed with the secrets in place; lists are resolved one by one.
+def resolved(one: ChannelSettings | FeedSettings | HeartbeatSettings) -> dict[str, object]:
+    """Return the options of a channel, feed or heartbeat with the secrets in place; lists are resolved one by one.
 
     Raises SettingsFaults with every secret that is missing.
     """
-    section = "channels" if isinstance(one, ChannelSettings) else "feeds"
     found: dict[str, object] = {}
     faults: list[SettingsFault] = []
     for key, value in one.options.items():
         try:
-            found[key] = _resolved(value, f"{section}.{one.name}.{key}") if _may_refer(one, key) else value
+            found[key] = _resolved(value, f"{_place(one)}.{key}") if _may_refer(one, key) else value
         except SettingsFaults as missing:
             faults += missing.faults
     if faults:
@@ -457,9 +518,15 @@ def resolved(one: ChannelSettings | FeedSettings) -> dict[str, object]:
     return found
 
 
-def _may_refer(one: ChannelSettings | FeedSettings, key: str) -> bool:
-    """Whether an option may be a reference: in a channel every one, in a feed those that are secret."""
-    return isinstance(one, ChannelSettings) or KINDS[one.kind].options[key].shape in {Shape.SECRET, Shape.SECRETS}
+def _place(one: ChannelSettings | FeedSettings | HeartbeatSettings) -> str:
+    if isinstance(one, HeartbeatSettings):
+        return "heartbeat"
+    return f"{'channels' if isinstance(one, ChannelSettings) else 'feeds'}.{one.name}"
+
+
+def _may_refer(one: ChannelSettings | FeedSettings | HeartbeatSettings, key: str) -> bool:
+    """Whether an option may be a reference: in a feed those that are secret, elsewhere every one."""
+    return not isinstance(one, FeedSettings) or KINDS[one.kind].options[key].shape in {Shape.SECRET, Shape.SECRETS}
 
 
 def _resolved(value: object, place: str) -> object:

@@ -11,9 +11,11 @@ from watchdog.health import Health
 from watchdog.incidents import Incident
 from watchdog.register import Register, RegisteredKey
 from watchdog.words import Severity, Stage, Verdict
+from workers.auditing import Audited, last_audit
 from workers.observing import caught_up
 from workers.probes.schedule import probe_of
 from workers.runtime import Runtime
+from workers.settings import SYNTHETIC
 from workers.store.interface import FeedSeen, ProcessSeen, StoredNotice, StoredProbe, Unit
 
 STALE = timedelta(seconds=60)
@@ -58,6 +60,7 @@ class View:
     inbox: Mapping[str, int]
     outbox: Mapping[str, int]
     quarantined: int
+    audited: Audited | None = None
 
     @property
     def worst(self) -> Verdict:
@@ -80,11 +83,12 @@ def view(runtime: Runtime, *, now: datetime) -> View:
             incidents=tuple(sorted(opened, key=_urgency)),
             notices={incident.id: tuple(unit.notices_of(incident.id)) for incident in opened},
             configured=tuple(feed.name for feed in runtime.settings.feeds),
-            feeds=tuple(unit.feeds()),
+            feeds=tuple(feed for feed in unit.feeds() if feed.feed != SYNTHETIC),
             processes=tuple(unit.processes()),
             inbox=dict(unit.inbox_counts()),
             outbox=dict(unit.outbox_counts()),
             quarantined=unit.quarantine_count(),
+            audited=last_audit(unit),
         )
 
 

@@ -19,6 +19,7 @@ REASONS: dict[str, str] = {
     "workers/consumer.py: Consumer._take_apart": "the message is told, and quarantined when it fails again",
     "workers/consumer.py: Consumer._store_away": "the last resort failed too: logged, and tried again at the next turn",
     "workers/delivering.py: _send": "a sender's own fault must not lose the notice: it is retried, and told",
+    "workers/heartbeat.py: _send": "a sender's own fault must not keep the operators from being told; it is shown",
     "workers/intake.py: Intake._unpack": "a fault of our decoding: the delivery goes to quarantine, and is told",
     "workers/intake.py: Intake._weigh": "a fault of our reading: the record goes to quarantine, and is told",
     "workers/observing.py: observe_row": "the row stays in the inbox, put aside with its error, which is told",

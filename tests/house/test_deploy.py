@@ -61,6 +61,7 @@ def test_the_settings_sample_shows_every_section_that_there_is(tmp_path: Path) -
         "customer_mail",
         "worker",
         "probes",
+        "heartbeat",
         "home",
     }
 

@@ -116,12 +116,16 @@ class Key:
 
 @dataclass(slots=True)
 class Trouble:
-    """Something that goes wrong on the way, for matching calls; `times` counts down (None: until it is ended)."""
+    """Something that goes wrong on the way, for matching calls but the first `after` of them.
+
+    `times` counts down (None: until it is ended).
+    """
 
     how: str
     operation: str | None = None
     named: str | None = None
     times: int | None = None
+    after: int = 0
 
 
 _ANSWERS = {
@@ -436,6 +440,8 @@ class Gcp:
         return body
 
     def _unseal(self, under: str, agent: str) -> None:
+        for name, project in self.projects.items():
+            under = under.replace(f"projects/{project.number}/", f"projects/{name}/")
         sealed = _encoded(json.dumps({"version": under, "plain": "", "aad": ""}).encode())
         try:
             self._serves(under, agent)
@@ -462,6 +468,9 @@ class Gcp:
     def troubled(self, operation: str, named: str) -> str | None:
         for one in self.troubles:
             if one.operation in {None, operation} and (one.named is None or one.named in named) and one.times != 0:
+                if one.after:
+                    one.after -= 1
+                    continue
                 if one.times is not None:
                     one.times -= 1
                 return one.how

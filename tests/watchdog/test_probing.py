@@ -7,12 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.worlds import ACME_KEY, GLOBEX_KEY, MINUTE, T0, VENDOR_KEY, key, register
+from tests.worlds import ACME_KEY, ACME_SECOND_KEY, GLOBEX_KEY, MINUTE, T0, VENDOR_KEY, key, register
 from watchdog import health, probing
 from watchdog.assessment import FRESH
 from watchdog.health import SETTLE, Health, Mark, Origin, Slot, judge
 from watchdog.incidents import VENDOR_WATCH
 from watchdog.probing import Answer, Before, Blame, Control, Finding, Question
+from watchdog.register import RegisteredKey
 from watchdog.register_probe import KeyProbe
 from watchdog.signals import Signal
 from watchdog.words import Effect, Fault, Means
@@ -20,6 +21,7 @@ from watchdog.words import Effect, Fault, Means
 KEY = register().keys[ACME_KEY]
 OTHER = register().keys[GLOBEX_KEY]
 ROLE = "arn:aws:iam::999988887777:role/acme-prod"
+TWO_KEYS = (ACME_KEY, ACME_SECOND_KEY)
 
 
 def finding(question: Question, answer: Answer, words: str = "") -> Finding:
@@ -291,11 +293,44 @@ def test_a_broken_caller_is_named_with_what_was_said() -> None:
     assert "AssumeRole refused" in found.words
 
 
-def test_fifty_thousand_keys_with_one_broken_caller_leave_two_marks_an_hour() -> None:
+def test_fifty_thousand_keys_with_one_broken_caller_leave_two_marks_an_hour_for_each_region() -> None:
     watch = _watch()
     for number in range(200):
         watch = health.add(watch, _broken(number / 10, of=ACME_KEY if number % 2 else GLOBEX_KEY))
-    assert 2 == len(watch.marks)
+    assert 4 == len(watch.marks)
+
+
+def test_a_repaired_way_to_the_keys_leaves_another_one_broken() -> None:
+    """Two roles are broken, one is repaired: the other one stays, and nothing is proven until it works too."""
+    entries = {name: replace(key(name), probe=KeyProbe(principal=f"{ROLE}-{n}")) for n, name in enumerate(TWO_KEYS)}
+    keys = register(*entries.values()).keys
+    watch = _watch()
+    for number, name in enumerate([*TWO_KEYS, *TWO_KEYS]):
+        denied = finding(Question.CONTROL, Answer.DENIED, "AssumeRole refused")
+        at = T0 + number * MINUTE
+        watch = health.add(watch, probing.callers_fault(keys[name], [denied], at=at).marks[VENDOR_WATCH])
+    first, second = (keys[name] for name in TWO_KEYS)
+
+    def repaired(by: RegisteredKey, minutes: int) -> Health:
+        marks = probing.watch_repaired(by, probing.before(EMPTY, watch), at=T0 + minutes * MINUTE)
+        return health.add(watch, marks.get(VENDOR_WATCH, ()))
+
+    watch = repaired(second, 10)
+    assert [probing.way_of(first)] == [one.latest.subject for one in judge(watch).conditions]
+    assert judge(watch).proven_at is None
+
+    watch = repaired(first, 20)
+    assert () == judge(watch).conditions
+    assert judge(watch).proven_at is not None
+
+
+def test_a_key_that_is_asked_in_the_same_way_shows_that_the_way_works() -> None:
+    keys = register(*(key(name) for name in TWO_KEYS)).keys
+    broken, other = (keys[name] for name in TWO_KEYS)
+    denied = finding(Question.CONTROL, Answer.CREDENTIALS, "expired token")
+    watch = health.add(_watch(), probing.callers_fault(broken, [denied], at=T0).marks[VENDOR_WATCH])
+    marks = probing.watch_repaired(other, probing.before(EMPTY, watch), at=T0 + MINUTE)
+    assert () == judge(health.add(watch, marks[VENDOR_WATCH])).conditions
 
 
 def test_what_is_repaired_is_proven_on_the_vendors_watch() -> None:

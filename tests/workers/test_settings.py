@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from alerts.heartbeat import Healthchecks
 from workers.feeds.kinds import KINDS
-from workers.runtime import build_channels, routing_of
+from workers.runtime import build_channels, build_heartbeat, routing_of
 from workers.settings import (
     BROKER_VARIABLE,
     CONFIG_VARIABLE,
@@ -14,7 +15,9 @@ from workers.settings import (
     LEASE,
     STORE_VARIABLE,
     SWEEP_AFTER,
+    SYNTHETIC,
     ChannelSettings,
+    HeartbeatSettings,
     ProbeSettings,
     Settings,
     SettingsFaults,
@@ -389,3 +392,59 @@ def test_the_example_is_sound_and_holds_no_secret() -> None:
         for option in ("routing_key", "password", "secrets"):
             value = options.get(option, "env:")
             assert str(value).removeprefix("['").startswith("env:"), f"{name}.{option}"
+
+
+# ----------------------------------------------------------------------------------------------------------- heartbeat
+
+
+def test_without_a_section_nothing_is_sent_and_the_audit_is_made_every_minute() -> None:
+    assert (None, timedelta(seconds=60)) == (load({}).heartbeat, load({}).audit_every)
+
+
+def test_a_heartbeat_takes_its_secret_by_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_PING", "https://hc.example/uuid")
+    text = '[heartbeat]\nkind = "healthchecks"\nurl = "env:TEST_PING"\nevery_seconds = 30\n'
+    found = load({}, config=write(tmp_path, text))
+    assert timedelta(seconds=30) == found.audit_every
+    assert found.heartbeat == HeartbeatSettings(kind="healthchecks", options={"url": "env:TEST_PING"})
+    assert {"url": "https://hc.example/uuid"} == resolved(found.heartbeat)
+    assert "uuid" not in repr(found.heartbeat)
+    assert isinstance(build_heartbeat(found), Healthchecks)
+
+
+def test_the_pace_of_the_audit_can_be_set_without_a_heartbeat(tmp_path: Path) -> None:
+    found = load({}, config=write(tmp_path, "[heartbeat]\nevery_seconds = 300\n"))
+    assert (None, timedelta(minutes=5)) == (found.heartbeat, found.audit_every)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ('kind = "opsgenie"', {"heartbeat.kind": "must be one of 'healthchecks', 'pagerduty', 'url', is 'opsgenie'"}),
+        ('url = "https://x.example"', {"heartbeat.kind": "must be one of 'healthchecks', 'pagerduty', 'url', is None"}),
+        (
+            'kind = "pagerduty"\nurl = "https://x.example"\nevery_seconds = 5',
+            {
+                "heartbeat.url": "unknown; a heartbeat of kind pagerduty knows: 'base_url', 'routing_key'",
+                "heartbeat.routing_key": "is missing",
+                "heartbeat.every_seconds": "must be a whole number from 10 to 3600, is 5",
+            },
+        ),
+    ],
+)
+def test_every_fault_of_the_heartbeat_section_is_reported(tmp_path: Path, text: str, wanted: dict[str, str]) -> None:
+    _, faults = read({}, config=write(tmp_path, f"[heartbeat]\n{text}\n"))
+    assert wanted == {fault.place: fault.text for fault in faults}
+
+
+@pytest.mark.parametrize("options", ['url = "env:TEST_MISSING"', 'url = "http://far.example/x"'])
+def test_a_heartbeat_that_cannot_be_built_is_a_fault_with_its_place(tmp_path: Path, options: str) -> None:
+    found = load({}, config=write(tmp_path, f'[heartbeat]\nkind = "url"\n{options}\n'))
+    with pytest.raises(SettingsFaults) as raised:
+        build_heartbeat(found)
+    assert raised.value.faults[0].place.startswith("heartbeat")
+
+
+def test_no_feed_may_bear_the_name_of_the_synthetic_records(tmp_path: Path) -> None:
+    _, faults = read({}, config=write(tmp_path, f'[feeds.{SYNTHETIC}]\nkind = "folder"\npath = "/x"\n'))
+    assert [(f"feeds.{SYNTHETIC}", True)] == [(fault.place, "reserved" in fault.text) for fault in faults]

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from workers import settings as settings_module
 from workers.cli.output import fail
-from workers.runtime import Runtime, build_channels
+from workers.runtime import Runtime, build_channels, build_heartbeat
 from workers.settings import CONFIG_VARIABLE, HOME_VARIABLE, STORE_VARIABLE, Settings, SettingsFault, SettingsFaults
 from workers.store import migrate, schema_revision
 from workers.store.interface import StoreUnavailable
@@ -31,12 +31,14 @@ def settings(*, with_channels: bool = False) -> Settings:
 
 
 def channel_faults(found: Settings) -> list[SettingsFault]:
-    """Return what keeps the channels from being built, secrets that are missing among it."""
-    try:
-        build_channels(found)
-    except SettingsFaults as faults:
-        return faults.faults
-    return []
+    """Return what keeps the channels and the heartbeat from being built, secrets that are missing among it."""
+    faults: list[SettingsFault] = []
+    for build in (build_channels, build_heartbeat):
+        try:
+            build(found)
+        except SettingsFaults as lacking:
+            faults += lacking.faults
+    return faults
 
 
 def _end(faults: list[SettingsFault]) -> NoReturn:

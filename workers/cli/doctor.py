@@ -12,15 +12,18 @@ import click
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from watchdog.audit import Chain, Outcome, audit
 from watchdog.clouds.azure.feeds import SETTING
 from watchdog.clouds.azure.index import index_of as azure_index_of
 from watchdog.clouds.gcp.index import index_of
 from watchdog.evidence import verify
 from watchdog.register import Register
+from workers.auditing import Audited, collect
 from workers.broker import make_app
 from workers.cli.context import channel_faults, store_file
 from workers.cli.output import count, json_line, safe
 from workers.runtime import Runtime
+from workers.scheduler import CLAIMED
 from workers.settings import EMBEDDED, Settings, SettingsFaults, read
 from workers.store import schema_revision
 from workers.store.interface import NoticeState, StoreUnavailable
@@ -116,6 +119,8 @@ def _channels(found: Settings) -> Iterator[Finding]:
         yield Finding("paging", WARN, "only the console: nobody is paged or mailed", fix)
 
 
+_STATES = {Outcome.PASSED: OK, Outcome.UNTOLD: WARN, Outcome.FAILED: BAD}
+
 # The option of a feed that is pulled which says whom to ask; the others listen, or find their way by themselves.
 _ENDPOINTS = {"sqs": "url", "event_grid": "endpoint", "storage_queue": "url"}
 _PATIENCE = 3.0  # seconds to connect in
@@ -166,11 +171,15 @@ def _store(found: Settings) -> Finding:
 
 
 def _state(runtime: Runtime) -> Iterator[Finding]:
+    now = datetime.now(UTC)
     try:
         with runtime.store.read() as unit:
             held, flaw = verify(unit.evidence())
             register = runtime.registry.current(unit)
-        seen = view(runtime, now=datetime.now(UTC))
+            # The whole chain was walked just now, from its first entry to its last.
+            chain = Chain(held=held, is_caught_up=True, whole_at=now, flaw=flaw.text if flaw else None)
+            facts = collect(runtime, unit, chain, CLAIMED, now=now)
+        seen = view(runtime, now=now)
     except StoreUnavailable as fault:
         yield Finding("store", BAD, str(fault), fault.hint())
         return
@@ -183,6 +192,9 @@ def _state(runtime: Runtime) -> Iterator[Finding]:
     yield from _register(register, runtime.settings)
     for look in (_feeds, _processes, _waiting):
         yield from look(seen, runtime.settings)
+    for check in audit(facts):  # what the heartbeat hangs on, by the same rules
+        yield Finding(f"audit: {check.name}", _STATES[check.outcome], check.words, check.next)
+    yield _heartbeat(seen.audited, runtime.settings, now)
 
 
 def _register(register: Register, found: Settings) -> Iterator[Finding]:
@@ -284,6 +296,30 @@ def _processes(seen: View, found: Settings) -> Iterator[Finding]:
     for one in alive:
         if one.degraded:
             yield Finding(one.kind, BAD, one.degraded, "Mend that; the process takes note of it by itself.")
+
+
+def _heartbeat(audited: Audited | None, found: Settings, now: datetime) -> Finding:
+    """Tell when the last heartbeat left, or why none does."""
+    if found.heartbeat is None:
+        fix = "Set [heartbeat] to something outside that pages when it stays away, such as a check of Healthchecks."
+        return Finding("heartbeat", WARN, "none configured: nobody hears of it when the watchdog itself dies", fix)
+    if audited is None:
+        return Finding("heartbeat", WARN, "none sent yet: no scheduler has made an audit", "Start a scheduler.")
+    last = f"the last one left {_moment(audited.sent_at)}" if audited.sent_at else "none has left yet"
+    if now - audited.at >= max(STALE, 3 * found.audit_every):
+        text = f"{last}; no scheduler has made an audit since {_moment(audited.at)}"
+        return Finding("heartbeat", BAD, text, "Start a scheduler.")
+    if audited.error is not None:
+        fix = "Mend that; it is tried again all the time."
+        return Finding("heartbeat", BAD, f"{last}; the next one could not be sent: {audited.error}", fix)
+    if audited.failing_since is not None:
+        text = f"{last}; held back since {_moment(audited.failing_since)}, because the audit does not pass"
+        return Finding("heartbeat", BAD, text, "Mend what the audit says.")
+    return Finding("heartbeat", OK, last)
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _waiting(seen: View, found: Settings) -> Iterator[Finding]:

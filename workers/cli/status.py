@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from watchdog.assessment import Assessment
+from watchdog.audit import reasons
 from watchdog.incidents import Incident
 from watchdog.notices import ConsumerImpact, Deadline, Facts
 from watchdog.words import Stage, Verdict
@@ -157,6 +158,7 @@ def system_row(seen: View) -> dict[str, Any]:
              "degraded": one.degraded}
             for one in seen.processes
         ],
+        "audit": seen.audited,
     }  # fmt: skip
 
 
@@ -335,12 +337,30 @@ def _show_system(seen: View) -> None:
     for one in alive:
         if one.degraded:
             click.secho(f"  {one.kind} is degraded: {safe(one.degraded)}", fg="yellow")
+    _show_audit(seen)
     click.echo(f"inbox: {_counts(seen.inbox)}")
     failed = seen.outbox.get(NoticeState.FAILED, 0)
     click.secho(f"outbox: {_counts(seen.outbox)}", fg="yellow" if failed else None)
     if seen.quarantined:
         pieces = count(seen.quarantined, "piece")
         click.secho(f"quarantine: {pieces} that could not be read: byok-watchdog status --quarantine", fg="yellow")
+
+
+def _show_audit(seen: View) -> None:
+    """Print what the last audit found, and what became of the heartbeat."""
+    last = seen.audited
+    if last is None:
+        return
+    sent = f"heartbeat sent {short(last.sent_at)} UTC" if last.sent_at else "no heartbeat sent"
+    if last.failing_since is None:
+        click.echo(f"audit: passed {short(last.at)} UTC; {sent}")
+    else:
+        since = f"does not pass since {short(last.failing_since)} UTC"
+        click.secho(f"audit: {since}; {sent}: byok-watchdog doctor", fg="red")
+        for reason in reasons(last.checks):
+            click.echo(f"  {safe(reason)}")
+    if last.error:
+        click.secho(f"  the heartbeat could not be sent: {safe(last.error)}", fg="red")
 
 
 def _at(when: datetime | None) -> str:

@@ -105,6 +105,7 @@ class _State:
     probes: dict[str, _Probe] = field(default_factory=dict)
     canaries: dict[tuple[str, str], Canary] = field(default_factory=dict)
     jobs: dict[str, datetime] = field(default_factory=dict)
+    memos: dict[str, bytes] = field(default_factory=dict)
     processes: dict[str, ProcessSeen] = field(default_factory=dict)
     feeds: dict[str, FeedSeen] = field(default_factory=dict)
 
@@ -463,6 +464,11 @@ class MemoryUnit:
         """Return since when the longest waiting notice is due."""
         return min((told.stored.due_at for told in self._leasable(now)), default=None)
 
+    def oldest_unsent_notice(self) -> datetime | None:
+        """Return when the oldest notice that still waits was made."""
+        waiting = (told.stored.notice.created_at for told in self._state.notices.values() if told.free_at is not None)
+        return min((utc(at) for at in waiting), default=None)
+
     def _leasable(self, now: datetime) -> Iterator[_Told]:
         return (told for told in self._state.notices.values() if self._may_be_leased(told, now))
 
@@ -629,6 +635,19 @@ class MemoryUnit:
             return False
         jobs[name] = utc(now + every)
         return True
+
+    def jobs(self) -> Mapping[str, datetime]:
+        """Return when each claimed job is due again."""
+        return dict(self._state.jobs)
+
+    def put_memo(self, name: str, doc: bytes, *, at: datetime) -> None:
+        """Keep what a job has to know."""
+        utc(at)
+        self._draft.memos[name] = doc
+
+    def memo(self, name: str) -> bytes | None:
+        """Return what a job has kept."""
+        return self._state.memos.get(name)
 
     def process_beat(self, process: ProcessSeen) -> None:
         """Note a sign of life."""

@@ -31,7 +31,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from workers.store.rules import utc
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 
 
 class Moment(TypeDecorator[datetime]):
@@ -317,6 +317,15 @@ jobs = Table(
     metadata,
     Column("name", AnyText, primary_key=True),
     Column("due_at", Moment, nullable=False),
+)
+
+# What a periodic job has to know at its next turn. `doc` is the job's own, as JSON.
+memos = Table(
+    "memos",
+    metadata,
+    Column("name", AnyText, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("doc", LargeBinary, nullable=False),
 )
 
 processes = Table(

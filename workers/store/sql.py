@@ -508,6 +508,13 @@ class SqlUnit:
         found: datetime | None = self._connection.execute(query).scalar()
         return found
 
+    def oldest_unsent_notice(self) -> datetime | None:
+        """Return when the oldest notice that still waits was made."""
+        table = schema.notices
+        query = select(func.min(table.c.created_at)).where(schema.WAITING)
+        found: datetime | None = self._connection.execute(query).scalar()
+        return found
+
     # ---------------------------------------------------------------------------------------------------- evidence
 
     def append_evidence(self, kind: str, subject: str, body: Mapping[str, object], *, at: datetime) -> Sealed:
@@ -699,6 +706,20 @@ class SqlUnit:
         if self._connection.execute(moved).rowcount == 1:
             return True
         return self._add(table, ("name",), {"name": name, "due_at": now + every}) is not None
+
+    def jobs(self) -> Mapping[str, datetime]:
+        """Return when each claimed job is due again."""
+        return {row.name: row.due_at for row in self._connection.execute(select(schema.jobs))}
+
+    def put_memo(self, name: str, doc: bytes, *, at: datetime) -> None:
+        """Keep what a job has to know."""
+        self._put(schema.memos, "name", {"name": name, "at": at, "doc": doc})
+
+    def memo(self, name: str) -> bytes | None:
+        """Return what a job has kept."""
+        query = select(schema.memos.c.doc).where(schema.memos.c.name == name)
+        doc: bytes | None = self._connection.execute(query).scalar()
+        return doc
 
     def process_beat(self, process: ProcessSeen) -> None:
         """Note a sign of life."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.watchdog.clouds.azure import world as azure
@@ -14,13 +15,18 @@ from tests.watchdog.test_health import signal
 from tests.workers.cli.places import Place, event
 from tests.workers.cli.test_evidence import tamper
 from tests.workers.cli.test_status import alive, settle
-from tests.worlds import agreed
+from tests.worlds import T0, agreed
+from watchdog.audit import Check, Outcome
 from watchdog.words import Effect
+from workers.auditing import Audited, put_audit
 from workers.observing import put_incident
+from workers.scheduler import CLAIMED
 from workers.settings import BROKER_VARIABLE, STORE_VARIABLE
 from workers.store.interface import NoticeState
+from workers.synthetic import Passage
 
 GOOD = """
+heartbeat = { kind = "healthchecks", url = "env:TEST_PING" }
 operators = ["page", "second"]
 customer_mail = "mail"
 [channels.page]
@@ -68,11 +74,23 @@ def closed_port() -> int:
 def sound(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
     """Everything as it should be, but for the broker, which no test starts."""
     monkeypatch.setenv("TEST_KEY", "0123456789abcdef0123456789abcdef")
+    monkeypatch.setenv("TEST_PING", "https://hc.example/hunter2-uuid")
     place.settings(monkeypatch, GOOD)
-    alive(place, "scheduler", "worker urgent,normal", "consumer drop")
+    alive(place, "scheduler", "worker urgent,normal", "worker bulk", "consumer drop")
+    now = datetime.now(UTC)
     with place.store() as store, store.write() as unit:
-        unit.feed_seen("drop", asked_at=datetime.now(UTC))
+        unit.feed_seen("drop", asked_at=now)
+        for name, every in CLAIMED.items():
+            unit.claim_job(name, now=now, every=every)
+        unit.put_memo("synthetic:aws", msgspec.json.encode(Passage(put_in_at=now, seen_at=now)), at=now)
+    audited(place, sent_at=now)
     return place
+
+
+def audited(place: Place, **changes: Any) -> None:
+    """Let an audit have been made just now."""
+    with place.store() as store, store.write() as unit:
+        put_audit(unit, Audited(at=datetime.now(UTC), **changes))
 
 
 def test_what_is_in_order_is_said_to_be_and_ends_with_nought(sound: Place) -> None:
@@ -81,7 +99,7 @@ def test_what_is_in_order_is_said_to_be_and_ends_with_nought(sound: Place) -> No
     assert {"broker": "warning"} == {
         what: row["state"] for what, row in findings(sound).items() if row["state"] != "ok"
     }  # fmt: skip
-    assert told.out.splitlines()[-1] == "0 faults, 1 warning, 11 in order."
+    assert told.out.splitlines()[-1] == "0 faults, 1 warning, 28 in order."
     assert "ok       evidence: 1 entry, each sealing the one before it" in told.out
     assert "ok       register: revision 1, 3 keys" in told.out
 
@@ -130,6 +148,64 @@ def test_a_broker_that_is_away_is_told_quickly_and_without_its_password(
     assert "fault    broker: cannot be reached: " in told.out
     assert "every process works records and notices itself" in told.out
     assert "hunter2" not in told.out
+
+
+def test_the_audit_that_the_heartbeat_hangs_on_is_printed_check_by_check(sound: Place) -> None:
+    with sound.store() as store, store.write() as unit:
+        unit.put_memo("synthetic:aws", msgspec.json.encode(Passage(trouble="it came out otherwise")), at=T0)
+    found = {what: row for what, row in findings(sound).items() if what.startswith("audit: ")}
+    assert {"audit: outbox", "audit: feed drop", "audit: worker of bulk", "audit: evidence"} < found.keys()
+    assert {"audit: synthetic record aws"} == {what for what, row in found.items() if row["state"] != "ok"}
+    wrong = found["audit: synthetic record aws"]
+    assert ("fault", "it came out otherwise") == (wrong["state"], wrong["text"])
+    assert wrong["fix"]
+
+
+def test_what_cannot_be_told_is_a_warning_and_not_in_order(sound: Place) -> None:
+    with sound.store() as store, store.write() as unit:
+        unit.put_memo("synthetic:aws", msgspec.json.encode(Passage()), at=T0)
+    assert "warning" == findings(sound)["audit: synthetic record aws"]["state"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "words"),
+    [
+        ({"sent_at": T0}, "ok", "the last one left 2026-12-01 09:00:00 UTC"),
+        ({"sent_at": T0, "error": "server_error HTTP 500"}, "fault", "could not be sent: server_error HTTP 500"),
+        ({"failing_since": T0}, "fault", "none has left yet; held back since 2026-12-01 09:00:00 UTC"),
+    ],
+)
+def test_what_became_of_the_heartbeat_is_told(sound: Place, changes: dict[str, Any], state: str, words: str) -> None:
+    audited(sound, **changes)
+    told = sound.run("doctor", "--json")
+    found = findings(sound)["heartbeat"]
+    assert state == found["state"]
+    assert words in found["text"]
+    assert "hunter2" not in told.out
+
+
+def test_an_installation_without_a_heartbeat_is_warned(sound: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound.settings(monkeypatch, GOOD.replace("heartbeat =", "# heartbeat ="))
+    found = findings(sound)["heartbeat"]
+    assert ("warning", True) == (found["state"], "when the watchdog itself dies" in found["text"])
+
+
+def test_a_heartbeat_whose_address_is_missing_is_a_fault_of_the_settings(
+    sound: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TEST_PING")
+    assert "TEST_PING is not set" in findings(sound)["heartbeat.url"]["text"]
+
+
+def test_status_shows_why_no_heartbeat_leaves(sound: Place) -> None:
+    checks = (Check(name="outbox", outcome=Outcome.FAILED, words="a notice waits"),)
+    audited(sound, sent_at=T0, failing_since=T0, checks=checks, error="timeout")
+    told = sound.run("status").out
+    assert "audit: does not pass since 2026-12-01 09:00" in told
+    assert "outbox: a notice waits" in told
+    assert "the heartbeat could not be sent: timeout" in told
+    (row,) = [row for row in sound.run("status", "--json").rows if row["type"] == "watchdog"]
+    assert [("outbox", "failed")] == [(one["name"], one["outcome"]) for one in row["audit"]["checks"]]
 
 
 def test_a_store_that_is_away_is_told_without_its_password(sound: Place, monkeypatch: pytest.MonkeyPatch) -> None:

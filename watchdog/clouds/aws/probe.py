@@ -189,6 +189,11 @@ class _Case:
             return probing.of(self.findings, Question.STATE)[0]
         return next(one for one in probing.of(self.findings, *_USED) if USES.get(one.answer) is Use.BAD)
 
+    @property
+    def lacks_grant(self) -> bool:
+        """Whether a registered grant is not on the key any more."""
+        return any(one.answer is Answer.NOT_FOUND for one in probing.of(self.findings, Question.GRANTS))
+
     def words(self, *more: str) -> str:
         """Say the outcome with the answers that it rests on."""
         return " ".join((ROWS[self.outcome].words.format(answers=_answers(self.findings)), *more))
@@ -274,7 +279,10 @@ def _proven(case: _Case) -> Probed:
         words = case.words("But minutes after a change this may be the answer of before, and proves nothing.", *more)
         return Probed(at=case.at, passed=None, words=words, fault=Fault.UNKNOWN, again_after=wait)
     words = case.words(*more)
-    marks = (*_expiry(case), *probing.proofs(at=case.at, reason=words))
+    back = _found_again(case)
+    # Of one moment a proof counts first: a step later it finds nothing open any more.
+    proven = probing.proofs(at=case.at + len(back) * probing.STEP, reason=words)
+    marks = (*back, *_expiry(case), *proven)
     return Probed(
         at=case.at, passed=True, words=words, fault=Fault.UNKNOWN, marks={case.key.id: marks}, again_after=wait
     )
@@ -293,7 +301,9 @@ def _broken(case: _Case) -> Probed:
 
 def _refused(case: _Case) -> Probed:
     """Judge a refusal of a caller that is sound, or that nobody vouches for."""
-    blamed = probing.blame(case.control, case.key, case.look_back)
+    # A missing grant explains a refusal, and anybody may have ended it: the owner, the grantee, a service (aws.md 3.1).
+    witness = Control.MISSING if case.lacks_grant and case.control is Control.SOUND else case.control
+    blamed = probing.blame(witness, case.key, case.look_back)
     fault = Fault.VENDOR if _text_excuses(case.findings) else blamed.fault
     effect = ROWS[case.outcome].effect or Effect.ACCESS_REVOKED
     more = [_WHOSE[fault]]
@@ -351,11 +361,23 @@ def _lost(
 # ------------------------------------------------------------------------------------- what the answers show to be over
 
 _EXCLUDED: Mapping[Answer, frozenset[Slot]] = {
-    Answer.OK: frozenset({Slot.DELETION, Slot.DISABLED, Slot.MATERIAL}),
-    Answer.DISABLED: frozenset({Slot.DELETION, Slot.MATERIAL}),
-    Answer.PENDING_IMPORT: frozenset({Slot.DELETION}),
+    Answer.OK: frozenset({Slot.DESTROYED, Slot.DELETION, Slot.DISABLED, Slot.MATERIAL}),
+    Answer.DISABLED: frozenset({Slot.DESTROYED, Slot.DELETION, Slot.MATERIAL}),
+    Answer.PENDING_IMPORT: frozenset({Slot.DESTROYED, Slot.DELETION}),
+    Answer.PENDING_DELETION: frozenset({Slot.DESTROYED}),
 }
 """What cannot be while DescribeKey gives this state (aws.md 2; a deletion hides the rest)."""
+
+
+def _found_again(case: _Case) -> tuple[Mark, ...]:
+    """Return what ends a destruction, when KMS shows the very key: no ARN is given twice, but to a replica made anew.
+
+    That one has the same material (aws.md 2), so what works under the ARN works for the data.
+    """
+    if not any(one.slot is Slot.DESTROYED for one in case.look_back.open):
+        return ()
+    reason = f"The key is there, so it was not destroyed, or is a replica made anew: {_answers(case.findings)}."
+    return (probing.recovery(Effect.KEY_RECOVERED, at=case.at, reason=reason),)
 
 
 def _over(case: _Case) -> tuple[Mark, ...]:
@@ -381,7 +403,8 @@ def _over(case: _Case) -> tuple[Mark, ...]:
         probing.recovery(effect, at=case.at + number * probing.STEP, reason=reason)
         for number, effect in enumerate(effects)
     ]
-    return (*state, *_granted(case))
+    again = _found_again(case) if Slot.DESTROYED in past else ()
+    return (*again, *state, *_granted(case))
 
 
 def _granted(case: _Case) -> list[Mark]:

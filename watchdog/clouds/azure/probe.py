@@ -253,6 +253,10 @@ class _Case:
         """Say the outcome with the answers that it rests on."""
         return " ".join((ROWS[self.outcome].words.format(answers=_answers(self.findings)), *more))
 
+    def words_about(self, version: str | None) -> str:
+        """Say the outcome of one version with the answers that it rests on."""
+        return ROWS[self.versions[version]].words.format(answers=_answers(self.about(version)))
+
     def lags(self) -> bool:
         """Whether a bad answer may be that of before a repair: grants travel slowly, attributes do not (azure.md 2)."""
         patience = SETTLE if self.outcome is Outcome.REVOKED else SOON
@@ -324,9 +328,7 @@ def _of_key(case: _Case) -> Probed:  # the outcomes, each with its way
     if outcome is Outcome.REVOKED and case.control is Control.AWAY:
         return probing.unreachable(case.key, case.findings, case.look_back, at=case.at, words=case.words())
     if case.lags():
-        words = case.words("Events said a moment ago that it is repaired: this may be the answer of before.")
-        wait = probing.again_after(case.look_back, at=case.at) or SOON
-        return Probed(at=case.at, passed=None, words=words, fault=Fault.UNKNOWN, again_after=wait)
+        return _lagging(case)
     if outcome is Outcome.REVOKED:
         return _revoked(case)
     if outcome is Outcome.GONE:
@@ -334,13 +336,17 @@ def _of_key(case: _Case) -> Probed:  # the outcomes, each with its way
     return _deleted(case) if outcome is Outcome.DELETED else _lost(case, fault=probing.owners_fault(case.key))
 
 
+def _lagging(case: _Case) -> Probed:
+    words = case.words("Events said a moment ago that it is repaired: this may be the answer of before.")
+    wait = probing.again_after(case.look_back, at=case.at) or SOON
+    return Probed(at=case.at, passed=None, words=words, fault=Fault.UNKNOWN, again_after=wait)
+
+
 def _proven(case: _Case) -> Probed:
     """Judge a success. After a loss it takes two of them, ten minutes apart: the first one only ends the loss."""
     more = []
     if any(one.answer is not Answer.OK for one in probing.of(case.findings, Question.STATE)):
         more.append("Its attributes are not seen: let the probe's application get the key.")
-    if case.conditions(Slot.DESTROYED):
-        more.append("It was called destroyed, which no check takes back: a person must decide that it is not.")
     if case.control is Control.BROKEN:
         more.append("The control key does not work, so the next refusal could not be told from a fault of our own.")
     if probing.is_settling(case.look_back, at=case.at):
@@ -348,6 +354,12 @@ def _proven(case: _Case) -> Probed:
         wait = probing.again_after(case.look_back, at=case.at)
         return Probed(at=case.at, passed=None, words=words, fault=Fault.UNKNOWN, again_after=wait)
     over = _over(case)
+    unproven = [one for one in case.conditions(Slot.ACCESS) if not _shows(one)]
+    if unproven:
+        names = "; ".join(sorted({one.latest.subject or "its access" for one in unproven}))
+        words = case.words(f"But that the vendor may wrap with it again is not shown, which was lost: {names}.", *more)
+        marks = {case.key.id: over} if over else {}
+        return Probed(at=case.at, passed=None, words=words, fault=Fault.UNKNOWN, marks=marks)
     guarded = _protection(case, over)
     guarded = (*guarded, *_expiry(case, (*over, *guarded)))
     waits = CONFIRMED if over else _confirmed_in(case)
@@ -385,6 +397,8 @@ def _blocked(case: _Case) -> Probed:
     if case.control in {Control.BROKEN, Control.AWAY}:
         return probing.unreachable(case.key, case.findings, case.look_back, at=case.at, words=case.words())
     failing = _failing(case)
+    if failing and case.lags():
+        return _lagging(case)
     if failing:
         stores = "; ".join(f"{one.subject} {one.words or one.answer}" for one in failing)
         fault = probing.fault_of_refusal(case.control, case.key)
@@ -436,7 +450,7 @@ def _deleted(case: _Case) -> Probed:
     day = f"{found.deadline:%Y-%m-%d %H:%M} UTC"
     if _is_purgeable(found) is not False:
         more = [f"It can be purged at any moment, at the latest on {day}: without purge protection there is no date."]
-        return _lost(case, fault=fault, more=more)
+        return _lost(case, fault=fault, subject=settings.PURGE_PROTECTION, more=more)
     more = [f"It can be recovered until {day}; then it is purged."]
     return _lost(case, fault=fault, deadline=found.deadline, deadline_source=found.deadline_source, more=more)
 
@@ -473,21 +487,49 @@ def _lost(
     case: _Case, *, fault: Fault, effect: Effect | None = None, means: Means | None = None, subject: str | None = None,
     deadline: datetime | None = None, deadline_source: str | None = None, more: Sequence[str] = (),
 ) -> Probed:  # fmt: skip
+    """Put down what is lost: each version that has its own fault, as records name it, or the key as a whole."""
     row = ROWS[case.outcome]
     effect = effect or row.effect or Effect.USE_FAILED
     words = case.words(*more)
-    marks = probing.losses(
-        effect, case.look_back, at=case.at, reason=words, fault=fault, cause=row.cause, means=means or row.means,
-        subject=subject or case.hit, deadline=deadline, deadline_source=deadline_source,
-    )  # fmt: skip
+    marks: list[Mark] = [*_found_again(case)]
+    if case.outcome in _OF_A_VERSION:
+        for version, outcome in case.versions.items():
+            one = ROWS[outcome]
+            if outcome in _OF_A_VERSION and one.effect is not None:
+                marks += probing.losses(
+                    one.effect, case.look_back, at=case.at, reason=case.words_about(version), fault=fault,
+                    cause=one.cause, means=one.means, subject=version, version=version,
+                )  # fmt: skip
+    else:
+        marks += probing.losses(
+            effect, case.look_back, at=case.at, reason=words, fault=fault, cause=row.cause, means=means or row.means,
+            subject=subject or case.hit, version=case.hit if case.outcome is Outcome.GONE else None, deadline=deadline,
+            deadline_source=deadline_source,
+        )  # fmt: skip
     known = effect in case.look_back.open_effects
     wait = probing.again_after(case.look_back, at=case.at) if known else SOON
     return Probed(at=case.at, passed=False, words=words, fault=fault, marks={case.key.id: marks}, again_after=wait)
 
 
+_OF_A_VERSION = frozenset({Outcome.DISABLED, Outcome.UNPERMITTED, Outcome.EXPIRED, Outcome.EARLY, Outcome.NARROW})
+"""What is so of a version by its own attributes. Whatever else is refused is refused to the whole key."""
+
+
+def _found_again(case: _Case) -> tuple[Mark, ...]:
+    """Return what ends a destruction when the vault shows the very version, or its deleted key."""
+    shown = case.outcome in _OF_A_VERSION | {Outcome.DELETED}
+    settled = case.look_back.changed_at is None or case.at - case.look_back.changed_at >= SETTLE
+    if not (shown and settled and case.conditions(Slot.DESTROYED)):
+        return ()
+    reason = f"The vault shows the key, so it was not purged, or was restored: {_answers(case.findings)}."
+    return (probing.recovery(Effect.KEY_RECOVERED, at=case.at, reason=reason),)
+
+
 # ------------------------------------------------------------------------------------------ what is over, what is ahead
 
 _ENDS: Mapping[Slot, Effect] = {
+    # No version's id is given twice: what unwraps under it is that key, restored from a backup if it was purged.
+    Slot.DESTROYED: Effect.KEY_RECOVERED,
     Slot.DELETION: Effect.KEY_RECOVERED,
     Slot.CONTAINER: Effect.CONTAINER_RESTORED,
     Slot.MATERIAL: Effect.KEY_MATERIAL_RESTORED,
@@ -497,17 +539,23 @@ _ENDS: Mapping[Slot, Effect] = {
     Slot.PATH: Effect.PATH_OPENED,
     Slot.USE: Effect.USE_SUCCEEDED,
 }
-"""What ends a loss when every version in use unwraps. A key that was called destroyed takes a person's decision."""
+"""What ends a loss when every version in use unwraps."""
 
 
 def _over(case: _Case) -> tuple[Mark, ...]:
     """Return what a success shows to be over: every loss that is open. They are no proof, which the next one is."""
     reason = f"The key is usable again: {_answers(case.findings)}."
     ended = sorted(
-        {(_ENDS[one.slot], one.means) for one in case.conditions(*LOSS_SLOTS) if one.slot in _ENDS},
+        {(_ENDS[one.slot], one.means) for one in case.conditions(*LOSS_SLOTS) if one.slot in _ENDS and _shows(one)},
         key=lambda one: (one[0], one[1] or ""),
     )
     return tuple(probing.recovery(effect, at=case.at, reason=reason, means=means) for effect, means in ended)
+
+
+def _shows(condition: Condition) -> bool:
+    """Whether an unwrap and the attributes show that a loss is over: who may unwrap need not be let to wrap."""
+    of_the_key = condition.means in {Means.KEY_OPERATIONS, Means.CONDITION}
+    return condition.effect is not Effect.ACCESS_REDUCED or of_the_key
 
 
 def _is_purgeable(found: Finding) -> bool | None:
@@ -515,17 +563,16 @@ def _is_purgeable(found: Finding) -> bool | None:
     return level.lower().endswith("purgeable") if level else None
 
 
-def _left(case: _Case, marks: Iterable[Mark], slot: Slot) -> list[Condition]:
+def _left(case: _Case, marks: Sequence[Mark], slot: Slot) -> list[Condition]:
     """Return what stays open in a slot: some marks end what else was known by the same means (`watchdog.health`)."""
-    ending = {Effect.ACCESS_GRANTED, Effect.PROTECTION_WEAKENED} - ({_OPENED[slot]} if slot in _OPENED else set())
-    ended = {mark.means for mark in marks if mark.effect in ending}
+    given = {Effect.ACCESS_GRANTED} if slot is Slot.PROTECTION else {Effect.ACCESS_GRANTED, Effect.PROTECTION_WEAKENED}
+    ended: set[Means | None] = {mark.means for mark in marks if mark.effect in given and mark.means is not None}
+    if slot is Slot.EXPIRY and any(mark.effect is Effect.KEY_MATERIAL_RESTORED for mark in marks):
+        ended.add(None)
     return [one for one in case.conditions(slot) if one.means not in ended]
 
 
-_OPENED = {Slot.PROTECTION: Effect.PROTECTION_WEAKENED}
-
-
-def _protection(case: _Case, over: Iterable[Mark]) -> tuple[Mark, ...]:
+def _protection(case: _Case, over: Sequence[Mark]) -> tuple[Mark, ...]:
     """Return what brings the known protection of the vault in line with what its key's recovery level says."""
     seen = {_is_purgeable(one) for one in probing.of(case.findings, Question.STATE)} - {None}
     agreed = case.watched is not None and case.watched.container.facts.purge_protection
@@ -545,7 +592,7 @@ def _protection(case: _Case, over: Iterable[Mark]) -> tuple[Mark, ...]:
     return ()
 
 
-def _expiry(case: _Case, marks: Iterable[Mark]) -> tuple[Mark, ...]:
+def _expiry(case: _Case, marks: Sequence[Mark]) -> tuple[Mark, ...]:
     """Return what brings the known end of the key in line with the earliest expiry of a version in use.
 
     It comes after the other `marks` of this probe.

@@ -251,9 +251,7 @@ class _Case:
 
     def is_open(self, version: str | None, *effects: Effect) -> bool:
         """Whether one of these is known of this version, or of the key as a whole."""
-        return any(
-            one.effect in effects and one.version in {None, version} for one in self.look_back.open
-        )  # fmt: skip
+        return any(one.effect in effects and one.version in {None, version} for one in self.look_back.open)
 
     def words(self, *more: str) -> str:
         """Say the outcome with the answers that it rests on."""
@@ -267,26 +265,26 @@ class _Case:
 
 def _is_retired(finding: Finding, key: RegisteredKey) -> bool:
     """Whether a finding is about the state of a version that the register says is not in use any more."""
-    about = finding.question in {Question.STATE, Question.CANARY} and finding.version is not None
-    return about and finding.version is not None and version_of(key, finding.version)[0] is False
+    if finding.version is None or finding.question not in {Question.STATE, Question.CANARY}:
+        return False
+    return version_of(key, finding.version)[0] is False
 
 
 def _answers(findings: Iterable[Finding]) -> str:
-    """Say the answers about the key itself, those that are good and of one kind together."""
+    """Say the answers about the key itself, the versions that are enabled together."""
+    enabled: list[str] = []
     said: list[str] = []
-    fine: dict[str, list[str]] = {}
     for one in findings:
         if one.question not in {Question.STATE, *_USED} or one.answer is Answer.NOT_ASKED:
             continue
-        what = _what(one)
-        if one.answer is Answer.OK and one.version and one.question is Question.STATE:
-            fine.setdefault("enabled", []).append(one.version)
+        if one.question is Question.STATE and one.answer is Answer.OK:
+            enabled += [one.version] if one.version else []
         elif one.answer is Answer.OK:
-            said.append(f"{what} ok")
+            said.append(f"{_what(one)} ok")
         else:
-            said.append(f"{what} {one.answer.replace('_', ' ')}" + (f" ({one.words})" if one.words else ""))
-    enabled = [f"versions enabled: {_listed(versions)}" for versions in fine.values()]
-    return "; ".join([*enabled, *said]) or "nothing was asked"
+            said.append(f"{_what(one)} {one.answer.replace('_', ' ')}" + (f" ({one.words})" if one.words else ""))
+    every = [f"versions enabled: {_listed(enabled)}", *said] if enabled else said
+    return "; ".join(every) or "nothing was asked"
 
 
 def _what(finding: Finding) -> str:
@@ -472,7 +470,7 @@ def _of_refusal(case: _Case) -> _Loss:
         by_what = "a perimeter or an organisation policy" if blocked else "the access reasons that the key allows"
         return _Loss(
             effect=Effect.PATH_BLOCKED, fault=blamed.fault, words=f"{words} It is blocked by {by_what}.",
-            cause=Cause.PATH_BLOCKED,
+            cause=Cause.PATH_BLOCKED, subject=subject,
         )  # fmt: skip
     if not users:
         # Only the watchdog's own way in is closed, which no store needs.
@@ -510,8 +508,11 @@ def _witness(case: _Case) -> Control:
     The control speaks for the watchdog's own account only: a store's agent may have lost its own side. And a perimeter
     may be the vendor's own, which lets its control key through (gcp.md 4: the organisation decides, and is not told).
     """
-    if not case.is_justified or any(DEAD not in one.detail for one in _gone_grants(case)):
+    gone = _gone_grants(case)
+    if not case.is_justified or any(DEAD not in one.detail for one in gone):
         return Control.SOUND
+    if gone:
+        return Control.MISSING  # an account was deleted, most likely by its owner: leave it open (gcp.md 3.2)
     own = [one for one in case.refused if one.question in _OWN]
     if not own:
         return Control.MISSING
@@ -580,7 +581,8 @@ def _proven(case: _Case) -> Probed:
         marks = {case.key.id: _over(case)}
         return Probed(at=case.at, passed=None, words=words, fault=Fault.UNKNOWN, marks=marks, again_after=wait)
     words = case.words(*more)
-    back = [one for one in _over(case) if one.effect is Effect.KEY_MATERIAL_RESTORED]
+    # A proof ends the rest by itself, but no destruction; and of one moment it would count first.
+    back = [one for one in _over(case) if one.effect in {Effect.KEY_MATERIAL_RESTORED, Effect.KEY_RECOVERED}]
     every = (*back, *_timed(case), *probing.proofs(at=case.at + len(back) * probing.STEP, reason=words))
     return Probed(
         at=case.at, passed=True, words=words, fault=Fault.UNKNOWN, marks={case.key.id: every}, again_after=wait
@@ -605,6 +607,11 @@ def _is_in_doubt(case: _Case, condition: Condition) -> bool:
 
     The policies of key and ring settle what was known of them; a deny policy, a role or a perimeter only a use settles.
     """
+    latest = condition.latest
+    if condition.slot is Slot.USE and latest.cause not in {Cause.ACCESS_DENIED, Cause.PATH_BLOCKED}:
+        return False  # the states of the versions tell
+    if condition.slot is Slot.PATH and latest.operation == "UpdateCryptoKey":
+        return not case.is_justified  # the access reasons of the key itself
     if condition.slot not in {Slot.ACCESS, Slot.PATH, Slot.USE} and condition.effect is not Effect.ACCESS_CHANGED:
         return False
     settled = _shown(case)
@@ -715,7 +722,7 @@ def _ends(case: _Case, condition: Condition) -> tuple[Effect, ...]:
         case Slot.DISABLED:
             return (Effect.KEY_ENABLED,)
         case Slot.DESTROYED if condition.version is None:
-            return ()  # what was destroyed as a whole does not come back (gcp.md 2): a person has to look
+            return (Effect.KEY_RECOVERED,)  # the name of a deleted key is never given again (gcp.md 2): it was there
         case _:
             return (Effect.KEY_MATERIAL_RESTORED,)
 

@@ -243,6 +243,9 @@ class _Visit:
         """The vendor's own key: looked at, and tried in the same ways as the key."""
         if self._control is None:
             return [self._not_asked(Question.CONTROL, "no control key is declared")]
+        if key_name(self._control) is None:
+            words = f"what is declared as the control is not the name of a key: {self._control}"
+            return [self._not_asked(Question.CONTROL, words)]
         looked = self._finding(
             Question.CONTROL, self._desk.kms(self._control, "GetCryptoKey"), subject="GetCryptoKey"
         )  # fmt: skip

@@ -26,7 +26,7 @@ from watchdog.clouds.azure.repair import steps
 from watchdog.health import Health, Mark, Origin, Slot, add
 from watchdog.health import judge as judged
 from watchdog.incidents import VENDOR_WATCH
-from watchdog.probing import Answer, Before, Finding, Probed, Question, before
+from watchdog.probing import Answer, Before, Finding, Probed, Question, before, way_of
 from watchdog.words import Cause, Effect, Fault, Means
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -185,9 +185,10 @@ def test_one_version_that_is_lost_is_a_loss_of_that_version() -> None:
     assert (False, V2) == (verdict.passed, mark_of(verdict, Effect.KEY_DISABLED).subject)
 
 
-def test_versions_that_are_all_lost_are_one_loss_of_the_key() -> None:
-    verdict = probed([*of(State.DISABLED, Use.DISABLED), *of(State.DISABLED, Use.DISABLED, V2)])
-    assert mark_of(verdict, Effect.KEY_DISABLED).subject is None
+def test_each_version_is_lost_by_itself_as_records_name_it() -> None:
+    verdict = probed([*of(State.DISABLED, Use.DISABLED), *of(State.EXPIRED, Use.WORKED, V2)])
+    lost = {(mark.effect, mark.version, mark.subject) for mark in verdict.marks[DATA_KEY]}
+    assert {(Effect.KEY_DISABLED, V1, V1), (Effect.KEY_EXPIRED, V2, V2)} == lost
 
 
 def test_a_canary_counts_as_a_use() -> None:
@@ -443,7 +444,7 @@ def test_a_loss_that_is_found_again_and_again_stays_two_marks() -> None:
 
 
 def test_a_watch_that_was_broken_by_this_key_is_mended_by_it() -> None:
-    look_back = replace(KNOWN, watch_open=frozenset({DATA_KEY}))
+    look_back = replace(KNOWN, watch_open=frozenset({way_of(REGISTER.keys[DATA_KEY])}))
     assert VENDOR_WATCH in probed(FINE, look_back=look_back).marks
     assert VENDOR_WATCH not in probed(FINE, AWAY, look_back).marks
 

@@ -1,12 +1,15 @@
+import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from tests.watchdog.clouds.gcp import world
 from tests.watchdog.clouds.gcp.world import APP, DATABASE, KEY, OWN, STORAGE, WATCH
+from tests.watchdog.stories import Story
 from tests.worlds import MINUTE, T0
 from watchdog import probing
 from watchdog.clouds.gcp.probe import (
@@ -28,9 +31,12 @@ from watchdog.clouds.gcp.probe import (
 from watchdog.health import SETTLE, Condition, Health, Mark, Origin, Slot, add
 from watchdog.health import judge as judged
 from watchdog.incidents import VENDOR_WATCH
+from watchdog.notices import Notice, Reader, Verified
+from watchdog.observation import advance
 from watchdog.probing import CANNOT_TELL, Answer, Before, Finding, Probed, Question
-from watchdog.register import Register
-from watchdog.words import Cause, Effect, Fault, Means
+from watchdog.register import Contact, Register
+from watchdog.signals import Signal
+from watchdog.words import Cause, Effect, Fault, Means, Stage
 
 PASSED = T0 - 5 * MINUTE
 WATCHDOG = f"watchdog@{WATCH}.iam.gserviceaccount.com"
@@ -341,6 +347,23 @@ def test_a_version_that_was_never_found_may_be_wrongly_registered() -> None:
     assert probed.fault is F.UNKNOWN
 
 
+def test_the_known_end_of_one_version_says_nothing_of_another_that_is_missing() -> None:
+    health = history(mark(E.KEY_DELETION_SCHEDULED, T0 - 90 * MINUTE, version="3", deadline=END))
+
+    probed = verdict(states(A.NOT_FOUND, A.PENDING_DELETION, end=END), probing.before(health))
+
+    assert (E.USE_FAILED, None, "2") in opened(probed)
+
+
+def test_a_right_that_is_gone_is_no_question_when_one_of_two_databases_already_stands_still() -> None:
+    """Two databases of one agent: the one that still runs only has not noticed yet."""
+    stands = finding(Question.CONSUMER, A.UNAVAILABLE, subject="db-2", detail={AS: DATABASE, STATUS: "SUSPENDED"})
+
+    probed = verdict([*FINE, database(A.OK), stands, *grants({DATABASE: {}})])
+
+    assert (E.ACCESS_REVOKED, F.CUSTOMER, None) in opened(probed)
+
+
 # ------------------------------------------------------------------------------------------------------- looking back
 
 
@@ -433,6 +456,24 @@ def test_material_that_was_imported_again_ends_even_a_destruction() -> None:
     assert T0 <= (judged(add(health, probed.marks[KEY])).proven_at or PASSED)
 
 
+def test_a_key_that_is_found_was_not_destroyed_for_its_name_is_given_only_once() -> None:
+    health = history(mark(E.KEY_DESTROYED, T0 - 90 * MINUTE, fault=F.CUSTOMER))
+
+    assert [] == after(health, verdict([*FINE, *WORKS], probing.before(health)))
+    assert [] == after(health, verdict(FINE, probing.before(health)))
+    assert [Slot.DESTROYED, Slot.DELETION] == [
+        one.slot for one in after(health, verdict(states(A.OK, A.PENDING_DELETION), probing.before(health)))
+    ]
+
+
+def test_minutes_after_a_change_a_state_ends_nothing() -> None:
+    health = history(
+        mark(E.KEY_DISABLED, T0 - 90 * MINUTE, version="3"), mark(E.KEY_CHANGED, T0 - 3 * MINUTE, version="2")
+    )
+
+    assert NONE == opened(verdict(FINE, probing.before(health)))
+
+
 def test_an_api_that_answers_again_ends_the_loss_of_its_container_only() -> None:
     place = f"billing of projects/{world.GLOBEX}"
     health = history(
@@ -466,6 +507,11 @@ def test_an_api_that_answers_again_ends_the_loss_of_its_container_only() -> None
         (mark(E.ACCESS_CHANGED, T0 - 90 * MINUTE, means=Means.ORG_CONTROL, subject="organizations/1"),
          [*WORKS, database(A.OK), *use(A.OK, A.OK)], True),
         (mark(E.PROTECTION_WEAKENED, T0 - 90 * MINUTE), WORKS, True),
+        # the states of the versions settle what a use said of them, and the key its access reasons
+        (mark(E.USE_FAILED, T0 - 90 * MINUTE, cause=Cause.DISABLED, subject="3", version="3"), WORKS, True),
+        (mark(E.PATH_BLOCKED, T0 - 90 * MINUTE, operation="UpdateCryptoKey"), WORKS, True),
+        (mark(E.PATH_BLOCKED, T0 - 90 * MINUTE, subject="accessPolicies/1/servicePerimeters/p"), WORKS, None),
+        (mark(E.PATH_BLOCKED, T0 - 90 * MINUTE, subject=STORAGE), WORKS, True),
     ],
 )  # fmt: skip
 def test_a_use_by_one_agent_is_no_proof_of_anothers_access(
@@ -539,7 +585,9 @@ def test_a_caller_that_is_broken_marks_the_watch_and_a_working_one_ends_that() -
     probed = verdict([*states(key=A.CREDENTIALS)])
     assert marked(E.ACCESS_REVOKED, fault=F.VENDOR) == opened(probed, VENDOR_WATCH)
 
-    back = verdict([*FINE, *WORKS], Before(passed_at=PASSED, watch_open=frozenset({KEY})))
+    back = verdict(
+        [*FINE, *WORKS], Before(passed_at=PASSED, watch_open=frozenset({probing.way_of(world.register().keys[KEY])}))
+    )
     assert E.ACCESS_GRANTED in {effect for effect, _, _ in opened(back, VENDOR_WATCH)}
 
 
@@ -557,3 +605,96 @@ def test_a_loss_is_confirmed_soon_and_then_at_the_usual_pace() -> None:
     assert MINUTE == verdict(states(A.OK, A.DISABLED)).again_after
     assert verdict(states(A.OK, A.DISABLED), probing.before(known)).again_after is None
     assert SETTLE == 15 * MINUTE
+
+
+# ------------------------------------------------------------------------------------------------- who is told of it
+
+
+def register_with_people() -> Register:
+    document = world.document()
+    owner = Contact(name="Kay Owner", email="kay@globex.example")
+    return Register(replace(document, customers=[replace(one, contacts=[owner]) for one in document.customers]))
+
+
+def told(*steps: Sequence[Signal] | Sequence[Finding], minutes: int = 5) -> tuple[Story, list[Notice]]:
+    """Push records and probes, some minutes apart, the way that they go; return the notices of all."""
+    story, notices = Story(register=register_with_people()), list[Notice]()
+    for number, step in enumerate(steps):
+        at = T0 + minutes * number * MINUTE
+        signals = [one for one in step if isinstance(one, Signal)]
+        if signals:
+            dated = [dataclasses.replace(one, occurred_at=at, event_id=f"{one.effect}@{at}") for one in signals]
+            notices += story.push(*dated, now=at)
+            continue
+        asked = [one for one in step if isinstance(one, Finding)]
+        known = probing.before(story.healths.get(KEY, Health(subject=KEY)), story.healths.get(VENDOR_WATCH))
+        probed = judge(asked, story.register.keys[KEY], story.register, known, at=at)
+        marks = {one: probed.marks.get(one, ()) for one in {KEY, *probed.marks}}
+        said = {KEY: Verified(at=at, passed=probed.passed, words=probed.words)}
+        notices += story._apply(advance(marks, story._known(marks), story.world(), now=at, probed=said))
+    return story, notices
+
+
+def record(effect: Effect, **more: Any) -> Signal:
+    return Signal(effect=effect, reason=f"a record says {effect}", key=KEY, fault=F.CUSTOMER, **more)
+
+
+def mails(notices: Sequence[Notice]) -> int:
+    return sum(notice.channel == "mail" and notice.reader is Reader.CUSTOMER for notice in notices)
+
+
+GREEN = [*FINE, *WORKS, database(A.OK), *use(A.OK, A.OK), *grants()]
+LOSSES: list[tuple[Signal, list[Finding], Stage]] = [
+    (record(E.KEY_DISABLED, version="3"), states(A.OK, A.DISABLED), Stage.IMPAIRED),
+    (record(E.KEY_DISABLED, version="2"), states(A.DISABLED, A.OK), Stage.IMPAIRED),
+    (record(E.KEY_DELETION_SCHEDULED, version="2", deadline=END), states(A.PENDING_DELETION, A.OK, end=END),
+     Stage.DELETION_SCHEDULED),
+    (record(E.KEY_DESTROYED, version="2"), states(A.DESTROYED, A.OK), Stage.LOST),
+    (record(E.KEY_STORE_DISCONNECTED), [*FINE, *use(A.UNAVAILABLE)], Stage.IMPAIRED),
+    (record(E.ACCESS_REVOKED, means=Means.IAM_BINDING, subject=STORAGE), [*FINE, *grants({STORAGE: {}})],
+     Stage.IMPAIRED),
+    (record(E.ACCESS_REDUCED, means=Means.IAM_BINDING, subject=STORAGE),
+     [*FINE, *grants({STORAGE: {LACKS: "encrypt"}})], Stage.IMPAIRED),
+    (record(E.PATH_BLOCKED, operation="UpdateCryptoKey"), [*states(A.OK, A.OK, reasons=""), store(A.DENIED)],
+     Stage.IMPAIRED),
+    (record(E.CONTAINER_LOST, subject=f"billing of projects/{world.GLOBEX}"), states(key=A.CONTAINER_LOST),
+     Stage.IMPAIRED),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("event", "found", "stage"), LOSSES, ids=lambda one: getattr(one, "effect", None))
+def test_a_loss_is_told_by_its_event_by_its_probe_and_by_both_as_one(
+    event: Signal, found: list[Finding], stage: Stage
+) -> None:
+    by_event, by_probe, by_both = told([event]), told(GREEN, found), told(GREEN, [event], found)
+
+    for story, notices in (by_event, by_probe, by_both):
+        assert stage is story.stage()
+        assert mails(notices) > 0
+        assert F.CUSTOMER is story.incident.fault
+    assert len(by_both[1]) == len(by_event[1])
+
+
+@pytest.mark.parametrize(("event", "found", "stage"), LOSSES, ids=lambda one: getattr(one, "effect", None))
+def test_an_event_that_probes_contradict_is_believed_until_it_has_settled(
+    event: Signal, found: list[Finding], stage: Stage
+) -> None:
+    soon, _ = told([event], GREEN, GREEN)
+    later, _ = told([event], GREEN, GREEN, GREEN, GREEN, GREEN)
+
+    assert stage is soon.stage()
+    assert Stage.RESOLVED is later.stage()
+
+
+def test_three_refusals_that_look_alike_are_told_to_three() -> None:
+    refused = [*FINE, *use(A.DENIED, A.DENIED)]
+
+    customers, to_customer = told(GREEN, [*refused, *control(A.OK)])
+    vendors, to_vendor = told(GREEN, [*refused, *control(A.DENIED)])
+    providers, to_nobody = told(GREEN, [*refused, *control(A.SERVER_FAULT)])
+
+    assert (F.CUSTOMER, 1) == (customers.incident.fault, mails(to_customer))
+    assert (F.VENDOR, 0) == (vendors.incident.fault, mails(to_vendor))
+    assert ({}, 0) == (providers.incidents, mails(to_nobody))
+    outage, told_late = told(GREEN, *[[*refused, *control(A.SERVER_FAULT)]] * 6)
+    assert (F.PROVIDER, 0) == (outage.incident.fault, mails(told_late))
