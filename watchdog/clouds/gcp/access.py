@@ -32,6 +32,7 @@ KMS_ROLES = {
 BROAD = ("roles/owner", "roles/cloudkms.cryptoOperator")
 CROWDS = ("group:", "domain:", "principalSet:")
 EVERYBODY = ("allUsers", "allAuthenticatedUsers")
+NOT_SHOWN = "(not shown)"
 
 
 class Hold(IntEnum):
@@ -77,7 +78,7 @@ class Verdict(Struct, frozen=True):
 def bindings_in(policy: Mapping[str, object]) -> list[Binding]:
     """Read the bindings of a policy."""
     return [
-        Binding(text(one.get("role")) or "", tuple(texts(one.get("members"))), expression(one.get("condition")))
+        Binding(text(one.get("role")) or "", tuple(texts(one.get("members"))), bound_by(one.get("condition")))
         for one in mappings(policy.get("bindings"))
     ]
 
@@ -86,6 +87,11 @@ def expression(condition: object) -> str:
     """Return the expression of a condition; an empty text when there is no condition."""
     found = mapping(condition)
     return (text(found.get("expression")) or "").strip() if found else ""
+
+
+def bound_by(condition: object) -> str:
+    """Return what binds a grant: a condition whose expression is not shown binds it too, and cannot be judged."""
+    return expression(condition) or (NOT_SHOWN if any(mapping(condition).values()) else "")
 
 
 def uses_keys(role: str) -> bool:
@@ -214,7 +220,8 @@ def _worst(answers: Sequence[Answer]) -> Verdict:
         case Hold.TIMED:
             first = min((answer for answer in same if answer.until), key=lambda answer: answer.until or datetime.max)  # noqa: DTZ901  # never reached: filtered above
             reason = f"The right of {who} to use the key has a time limit; it ends without any record."
-            return Verdict(Effect.EXPIRY_AHEAD, reason, subject=first.member, until=first.until, means=Means.CONDITION)
+            # By the means of the grant itself: one without a time limit ends the clock, and one with it a revocation.
+            return Verdict(Effect.EXPIRY_AHEAD, reason, subject=first.member, until=first.until)
         case Hold.COMPLETE:
             return Verdict(Effect.ACCESS_GRANTED, "The policy gives every registered member all that it needs.")
 
@@ -241,13 +248,13 @@ def changes_in(delta: Mapping[str, object]) -> list[Change]:
     """Read the changes of bindings in a `policyDelta`; an entry without a known action is none."""
     return [
         Change(
-            text(one.get("action")) == "ADD",
+            action == "ADD",
             text(one.get("role")) or "",
             text(one.get("member")) or "",
-            expression(one.get("condition")),
+            bound_by(one.get("condition")) if action == "ADD" else expression(one.get("condition")),
         )
         for one in mappings(delta.get("bindingDeltas"))
-        if one.get("action") in ("ADD", "REMOVE")
+        if (action := (text(one.get("action")) or "").upper()) in ("ADD", "REMOVE")
     ]
 
 
@@ -316,6 +323,9 @@ ACCOUNT = "principal://iam.googleapis.com/projects/-/serviceAccounts/"
 
 def judge_denial(policy: Mapping[str, object], key: RegisteredKey, index: Index) -> Verdict | None:
     """Judge the rules of a deny policy for one key; None when they do not touch the vendor's use (gcp.md 3.2, B8)."""
+    if not isinstance(policy.get("rules"), list):
+        reason = "A deny policy was written, and the record does not show its rules."
+        return Verdict(Effect.ACCESS_CHANGED, reason, probe=True, means=Means.ORG_CONTROL)
     denied: dict[str, set[str]] = {}
     doubtful: str | None = None
     for rule in mappings(policy.get("rules")):
@@ -330,7 +340,7 @@ def judge_denial(policy: Mapping[str, object], key: RegisteredKey, index: Index)
         hit = _hit(texts(deny.get("deniedPrincipals", deny.get("denied_principals"))), exceptions, key, index)
         if not hit:
             continue
-        condition = expression(deny.get("denialCondition", deny.get("denial_condition")))
+        condition = bound_by(deny.get("denialCondition", deny.get("denial_condition")))
         if wild or condition or any(name.startswith("principalSet:") for name in exceptions):
             doubtful = hit[0]
             continue

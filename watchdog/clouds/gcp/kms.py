@@ -3,7 +3,7 @@
 from watchdog.clouds.gcp import access
 from watchdog.clouds.gcp.case import Case, spared
 from watchdog.clouds.gcp.dates import moment
-from watchdog.clouds.gcp.fields import covers, either, mapping, mask, text, texts
+from watchdog.clouds.gcp.fields import covers, either, mapping, mask, text, texts, whole
 from watchdog.clouds.gcp.index import version_of
 from watchdog.clouds.gcp.names import RING_NAME, key_name
 from watchdog.clouds.gcp.rules import KMS, Meaning, Rule, Seen, Witness
@@ -117,7 +117,8 @@ def primary_changed(case: Case) -> list[Signal]:
     """UpdateCryptoKeyPrimaryVersion: harmless unless the register knows the new primary as unusable."""
     if case.target is None:
         return []
-    named = text(either(case.record.request, "cryptoKeyVersionId"))
+    value = either(case.record.request, "cryptoKeyVersionId")
+    named = str(value) if whole(value) is not None else text(value)
     _, state = version_of(case.target.key, named or "")
     if state is not None and state not in USABLE:
         reason = f"Version {named} became primary, and the register knows it as {state}: new data cannot be encrypted."
@@ -276,9 +277,12 @@ def proposal_executed(case: Case) -> list[Signal]:
 
 
 def unknown_write(case: Case) -> list[Signal]:
-    """Any other write on a watched key: Google adds operations, so it is not known to be harmless."""
+    """Any other write on a watched key, its ring or its key store: Google adds operations, which may do harm."""
     reason = f"{case.record.method} is a change that the rules do not know; only a probe can tell what it did."
-    return of_version(case, Effect.KEY_CHANGED, reason, probe=True)
+    if case.target:
+        return of_version(case, Effect.KEY_CHANGED, reason, probe=True)
+    keys = [*_in_ring(case), *_on_backend(case)]
+    return case.each(Effect.KEY_CHANGED, reason, keys, subject=case.resource, probe=True)
 
 
 # ---------------------------------------------------------------------------------------------------------------- table

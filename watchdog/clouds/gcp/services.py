@@ -80,7 +80,7 @@ def _audit_narrowed(case: Case, delta: Mapping[str, object], keys: Iterable[Regi
     """A log type switched off, or somebody exempted from it, for Cloud KMS or for all services."""
     narrowed = any(
         one.get("service") in (KMS, "allServices")
-        and one.get("action") == ("ADD" if text(one.get("exemptedMember")) else "REMOVE")
+        and (text(one.get("action")) or "").upper() == ("ADD" if text(one.get("exemptedMember")) else "REMOVE")
         for one in mappings(delta.get("auditConfigDeltas"))
     )
     if not narrowed:

@@ -84,6 +84,15 @@ def binding(members: list[str], role: str = ENCRYPTER_DECRYPTER, condition: str 
         pytest.param(
             [binding(TWO), binding(ONE, condition=f"{AHEAD} && true")], "access_changed", None, id="two conditions"
         ),
+        pytest.param(
+            [binding(TWO), binding(ONE) | {"condition": {"title": "until may"}}],
+            "access_changed",
+            None,
+            id="a condition that is not shown",
+        ),
+        pytest.param(
+            [binding(TWO), binding(ONE) | {"condition": {"title": ""}}], "access_granted", None, id="an empty condition"
+        ),
         pytest.param([binding(TWO), binding(["group:g@y.example"])], "access_changed", None, id="a group"),
         pytest.param([binding(TWO), binding(["domain:y.example"])], "access_changed", None, id="a domain"),
         pytest.param([binding(TWO), binding(["allUsers"])], "access_changed", None, id="everybody"),
@@ -161,6 +170,7 @@ def delta(*changes: tuple[str, ...]) -> dict[str, Any]:
     ("changes", "effect"),
     [
         pytest.param([("REMOVE", ROLE, MINE)], "access_revoked", id="the registered grant"),
+        pytest.param([("remove", ROLE, MINE)], "access_revoked", id="an action in lower case"),
         pytest.param([("REMOVE", ROLE, MINE), ("ADD", ROLE, MINE)], "access_granted", id="removed and added back"),
         pytest.param([("REMOVE", ROLE, MINE), ("ADD", ROLE, MINE, AHEAD)], "expiry_ahead", id="made timed"),
         pytest.param(
@@ -197,6 +207,14 @@ def test_what_changed_is_judged_against_the_registered_grant(
     assert (found.effect if found else None) == effect
 
 
+def test_a_grant_given_back_under_a_condition_that_is_not_shown_must_be_probed() -> None:
+    given = delta(("REMOVE", ROLE, MINE), ("ADD", ROLE, MINE))
+    given["bindingDeltas"][1]["condition"] = {"title": "until may"}
+    found = access.judge_changes(access.changes_in(given), REGISTER.keys[EXTERNAL], LEVEL, INDEX, AT)
+    assert found is not None
+    assert (found.effect, found.probe) == ("access_changed", True)
+
+
 ENCRYPT = "cloudkms.googleapis.com/cryptoKeyVersions.useToEncrypt"
 DECRYPT = "cloudkms.googleapis.com/cryptoKeyVersions.useToDecrypt"
 USE = [ENCRYPT, DECRYPT]
@@ -230,6 +248,8 @@ EXEMPT = [ours(email) for email in (STORAGE, DATABASE, APP)]
         pytest.param([rule(USE, [PUBLIC], [GROUP])], "access_changed", id="a group exempt"),
         pytest.param([rule(USE, [PUBLIC], [*EXEMPT, GROUP])], None, id="all exempt beside a group"),
         pytest.param([rule(USE, [PUBLIC], denialCondition={"expression": "x"})], "access_changed", id="a condition"),
+        pytest.param([rule(USE, [PUBLIC], denialCondition={"title": "x"})], "access_changed", id="a hidden condition"),
+        pytest.param(None, "access_changed", id="rules that are not shown"),
         pytest.param([rule(USE, [PUBLIC], exceptionPermissions=[ENCRYPT])], "access_reduced", id="a permission spared"),
         pytest.param([rule(["cloudkms.googleapis.com/*.*"], [PUBLIC])], "access_changed", id="a wildcard"),
         pytest.param([rule(["cloudkms.googleapis.com/cryptoKeyVersions.destroy"], [PUBLIC])], None, id="destroy"),
@@ -244,7 +264,7 @@ EXEMPT = [ours(email) for email in (STORAGE, DATABASE, APP)]
         ),
     ],
 )
-def test_a_deny_policy_hits_whom_it_does_not_name(rules: list[Any], effect: str | None) -> None:
+def test_a_deny_policy_hits_whom_it_does_not_name(rules: list[Any] | None, effect: str | None) -> None:
     found = access.judge_denial({"rules": rules}, REGISTER.keys[KEY], INDEX)
     assert (found.effect if found else None) == effect
 
