@@ -50,6 +50,7 @@ class Mark:
     version: str | None = None
     long_operation: str | None = None
     partial: bool = False
+    part: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +163,11 @@ def _same_use(mark: Mark, condition: Condition) -> bool:
     return _part(Slot.USE, mark) == _part(Slot.USE, condition.latest)
 
 
+def _answers_failure(mark: Mark, condition: Condition) -> bool:
+    """Whether a success answers what a failure had asked that said nothing of the key itself."""
+    return condition.effect is Effect.USE_FAILED and _same_use(mark, condition)
+
+
 def _same_container(mark: Mark, condition: Condition) -> bool:
     """Whether a restored container is the one that was lost, lies in it, or completes one that was restored in part.
 
@@ -246,11 +252,14 @@ _RULES: dict[Effect, _Rule] = {
     Effect.FEED_TAMPERED: _Rule(opens=_S.FEED),
     # A failure that says nothing of the key itself opens QUESTION: see `_opened`.
     Effect.USE_FAILED: _Rule(opens=_S.USE),
-    Effect.USE_SUCCEEDED: _Rule(closes=_slots(_S.USE, when=_same_use)),
+    Effect.USE_SUCCEEDED: _Rule(closes=(*_slots(_S.USE, when=_same_use), *_slots(_S.QUESTION, when=_answers_failure))),
 }  # fmt: skip
 
 _BY_MEANS = frozenset({Slot.ACCESS, Slot.EXPIRY, Slot.PROTECTION, Slot.QUESTION})
 """Slots in which conditions of different means are open side by side."""
+
+_IN_PARTS = frozenset({Slot.ACCESS, Slot.EXPIRY, Slot.QUESTION, Slot.PATH})
+"""Slots in which what has parts is lost and given back by part: one principal's right says nothing of another's."""
 
 _BACK_FOR_GOOD = frozenset({Effect.KEY_RECOVERED, Effect.KEY_MATERIAL_RESTORED})
 """What may end a condition that outlives a proof, and so has to be remembered as long as that."""
@@ -274,15 +283,18 @@ def _opened(mark: Mark) -> Slot | None:
 
 
 def _part(slot: Slot, mark: Mark) -> str | None:
-    """Return what of a key is unwell by itself: a version; a container; where no version is named, one of its users."""
+    """Return what of a key is unwell by itself: a version, a container, a principal, a way; or one of its users."""
     if slot is Slot.CONTAINER:
         return mark.subject
-    return mark.version or mark.subject if slot is Slot.USE else mark.version
+    if slot is Slot.USE:
+        return mark.version or mark.subject
+    return mark.version or (mark.part if slot in _IN_PARTS else None)
 
 
 def _concerns(mark: Mark, condition: Condition) -> bool:
-    """Whether a mark is about what a condition is about: the whole key, or the condition's own version."""
-    return mark.version is None or mark.version == condition.version
+    """Whether a mark is about what a condition is about: the whole key, or the condition's own version and part."""
+    same_part = mark.part is None or mark.part == condition.latest.part
+    return same_part and (mark.version is None or mark.version == condition.version)
 
 
 def _overlap(one: str | None, other: str | None) -> bool:
@@ -321,6 +333,7 @@ def marks_of(signal: Signal, *, received_at: datetime) -> tuple[Mark, ...]:
         event_id=signal.event_id,
         probe=signal.probe,
         version=signal.version,
+        part=signal.part,
         long_operation=signal.long_operation,
         partial=signal.partial,
     )
@@ -336,7 +349,7 @@ def _leaves_a_mark(signal: Signal) -> bool:
     if signal.effect is Effect.ATTEMPT_FAILED:  # of weight only when an earlier record said that it came to pass
         return signal.long_operation is not None
     if signal.effect is Effect.USE_FAILED:
-        return signal.cause in _SYMPTOMS_OF_LOSS or (signal.cause is Cause.UNKNOWN and signal.probe)
+        return signal.cause in _SYMPTOMS_OF_LOSS or signal.cause is Cause.UNKNOWN
     return signal.effect in _RULES
 
 

@@ -210,7 +210,7 @@ def _endpoint(told: Told, effect: Effect, reason: str) -> list[Signal]:
         return []
     subject = f"private endpoint connection {name_of(told.target)}"
     blocked = effect is Effect.PATH_BLOCKED
-    return [told.case.signal(effect, reason, key, subject=subject, probe=blocked) for key in told.keys]
+    return [told.case.signal(effect, reason, key, subject=subject, part=subject, probe=blocked) for key in told.keys]
 
 
 # --------------------------------------------------------------------------------------------- groups and subscriptions

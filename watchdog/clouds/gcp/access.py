@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import IntEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from watchdog.clouds.gcp.dates import time_limit
 from watchdog.clouds.gcp.fields import mapping, mappings, text, texts
@@ -64,7 +65,10 @@ class Answer(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
-    """What a policy means for a key. `open_fault`: whose side the cause lies on cannot be told."""
+    """What a policy means for a key. `open_fault`: whose side the cause lies on cannot be told.
+
+    `part` is the one member of several that it speaks of; None where it speaks of all, or of the only one.
+    """
 
     effect: Effect
     reason: str
@@ -73,6 +77,7 @@ class Verdict(Struct, frozen=True):
     probe: bool = False
     open_fault: bool = False
     means: Means = Means.IAM_BINDING
+    part: str | None = None
 
 
 def bindings_in(policy: Mapping[str, object]) -> list[Binding]:
@@ -115,7 +120,16 @@ def judge(
     if not members:
         return None
     bindings = bindings_in(policy)
-    return _worst([held(member, bindings, key, level, index, at) for member in members])
+    answers = [held(member, bindings, key, level, index, at) for member in members]
+    worst = _worst(answers)
+    hit = [answer.member for answer in answers if answer.hold is min(answers, key=lambda one: one.hold).hold]
+    speaks_of_one = len(answers) == 1 or (worst.effect is not Effect.ACCESS_GRANTED and len(hit) == 1)
+    return _of_member(worst, hit[0], key, index) if speaks_of_one else worst
+
+
+def _of_member(verdict: Verdict, member: str, key: RegisteredKey, index: Index) -> Verdict:
+    """Bind a verdict to one member, where the key has others whose rights it says nothing of."""
+    return replace(verdict, part=member) if len(index.principals[key.id]) > 1 else verdict
 
 
 def registered_members(key: RegisteredKey, level: str, index: Index) -> list[str]:
@@ -274,7 +288,8 @@ def judge_changes(
             ):
                 settled |= {(member, one.role) for one in mine}
                 lost = any(not one.adds and one.condition == (grant.condition or "") for one in mine)
-                hit += _after(held(member, added, key, level, index, at), lost=lost)
+                after = _after(held(member, added, key, level, index, at), lost=lost)
+                hit += [_of_member(verdict, member, key, index) for verdict in after]
     suspects = [change for change in changes if (change.member, change.role) not in settled]
     if any(_may_matter(change, key, index) for change in suspects):
         reason = (
@@ -282,7 +297,11 @@ def judge_changes(
         )
         subject = next(change.member for change in suspects if _may_matter(change, key, index))
         hit.append(Verdict(Effect.ACCESS_CHANGED, reason, subject=subject, probe=True))
-    return min(hit, key=lambda verdict: SEVERITY.index(verdict.effect)) if hit else None
+    if not hit:
+        return None
+    worst = min(hit, key=lambda verdict: SEVERITY.index(verdict.effect))
+    parts = {verdict.part for verdict in hit if verdict.effect is worst.effect}
+    return worst if len(parts) == 1 else replace(worst, part=None)
 
 
 SEVERITY = (

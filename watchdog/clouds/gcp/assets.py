@@ -171,6 +171,7 @@ def _policy(
             deadline_source="request.time in the condition of the grant" if verdict.until else None,
             means=verdict.means,
             subject=verdict.subject,
+            part=verdict.part,
             probe=verdict.probe,
         )
     ]

@@ -148,14 +148,14 @@ def _justifications(case: Case) -> list[Signal]:
     policy = either(body, JUSTIFICATIONS)
     if policy is None:
         reason = "The Key Access Justifications policy was removed: every reason is allowed again."
-        return of_key(case, Effect.PATH_OPENED, reason)
+        return of_key(case, Effect.PATH_OPENED, reason, part=JUSTIFICATIONS)
     reasons = set(texts(either(mapping(policy), "allowedAccessReasons")))
     if reasons >= NEEDED_REASONS:
         reason = "The Key Access Justifications policy was changed; it allows the reasons that services commonly give."
         return of_key(case, Effect.KEY_CHANGED, reason, probe=True)
     lacking = " and ".join(sorted(NEEDED_REASONS - reasons)) if reasons else "any reason"
     reason = f"The Key Access Justifications policy no longer allows {lacking}: on an enrolled key every use fails."
-    return of_key(case, Effect.PATH_BLOCKED, reason, probe=True)
+    return of_key(case, Effect.PATH_BLOCKED, reason, part=JUSTIFICATIONS, probe=True)
 
 
 # --------------------------------------------------------------------------------------------------------------- access
@@ -201,6 +201,7 @@ def access_signal(case: Case, key: RegisteredKey, verdict: access.Verdict) -> Si
         deadline_source="request.time in the condition of the grant" if verdict.until else None,
         means=verdict.means,
         subject=verdict.subject,
+        part=verdict.part,
         probe=verdict.probe,
     )
 

@@ -290,7 +290,8 @@ def _listed(status: Mapping[str, object], name: str, paths: list[str] | None, *,
 def _opened(case: Case, known: Boundary, spare: Iterable[str] = ()) -> list[Signal]:
     reason = f"The perimeter {known.perimeter.name} no longer keeps Cloud KMS of the key's project closed."
     keys = [key for key in known.keys if key.id not in set(spare)]
-    return case.each(Effect.PATH_OPENED, reason, keys, subject=known.perimeter.name, probe=True)
+    name = known.perimeter.name
+    return case.each(Effect.PATH_OPENED, reason, keys, subject=name, part=name, probe=True)
 
 
 def _unshown_perimeter(case: Case, name: str) -> list[Signal]:

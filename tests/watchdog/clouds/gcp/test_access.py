@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.watchdog.clouds.gcp.world import (
     APP,
@@ -213,6 +214,42 @@ def test_a_grant_given_back_under_a_condition_that_is_not_shown_must_be_probed()
     found = access.judge_changes(access.changes_in(given), REGISTER.keys[EXTERNAL], LEVEL, INDEX, AT)
     assert found is not None
     assert (found.effect, found.probe) == ("access_changed", True)
+
+
+@pytest.mark.parametrize(
+    ("bindings", "part"),
+    [
+        pytest.param([binding(ALL)], None, id="complete for all"),
+        pytest.param([binding(TWO)], ONE[0], id="one of three has lost it"),
+        pytest.param([binding(ONE)], None, id="two of three have lost it"),
+        pytest.param([], None, id="all have lost it"),
+        pytest.param([binding(TWO), binding(ONE, condition=AHEAD)], ONE[0], id="the right of one ends"),
+    ],
+)
+def test_a_policy_speaks_of_one_member_only_when_it_is_about_that_one_alone(
+    bindings: list[dict[str, Any]], part: str | None
+) -> None:
+    found = access.judge({"bindings": bindings}, REGISTER.keys[KEY], KEY, INDEX, AT)
+    assert found is not None
+    assert found.part == part
+
+
+def test_a_change_speaks_of_its_member_where_the_key_has_others_and_of_the_key_where_it_has_not() -> None:
+    def part(*changes: tuple[str, str, str]) -> tuple[str, str | None]:
+        found = access.judge_changes(access.changes_in(delta(*changes)), REGISTER.keys[KEY], KEY, INDEX, AT)
+        assert found is not None
+        return str(found.effect), found.part
+
+    taken, given = [[(action, ENCRYPTER_DECRYPTER, one) for one in ALL] for action in ("REMOVE", "ADD")]
+    assert part(taken[0]) == ("access_revoked", ALL[0])
+    assert part(taken[0], taken[1]) == ("access_revoked", None), "two in one record: no single one given back is all"
+    assert part(given[0]) == ("access_granted", ALL[0])
+    only = replace(INDEX, principals={EXTERNAL: {APP_2: access.BOTH}})
+    alone = access.judge_changes(
+        access.changes_in(delta(("REMOVE", ROLE, MINE))), REGISTER.keys[EXTERNAL], LEVEL, only, AT
+    )
+    assert alone is not None
+    assert alone.part is None
 
 
 ENCRYPT = "cloudkms.googleapis.com/cryptoKeyVersions.useToEncrypt"
