@@ -50,6 +50,7 @@ class Mark:
     version: str | None = None
     long_operation: str | None = None
     partial: bool = False
+    part: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +162,8 @@ def _same_right(mark: Mark, condition: Condition) -> bool:
 
     A record that names no means is about a protection (a lock, purge protection): it lets nobody in.
     """
-    tried = mark.origin is Origin.PROBE and (mark.subject is None or _is_way(mark.subject))
-    return mark.means == condition.means and (mark.means is not None or tried) and _same_way(mark, condition)
+    tried = mark.origin is Origin.PROBE and (mark.subject is None or mark.part is not None)
+    return mark.means == condition.means and (mark.means is not None or tried)
 
 
 def _same_protection(mark: Mark, condition: Condition) -> bool:
@@ -171,17 +172,17 @@ def _same_protection(mark: Mark, condition: Condition) -> bool:
     return mark.means == condition.means and named
 
 
-def _same_way(mark: Mark, condition: Condition) -> bool:
-    """One way of the vendor's to its keys that works again says nothing of another one."""
-    return _way(mark) == _way(condition.latest)
-
-
 def _same_use(mark: Mark, condition: Condition) -> bool:
     """A success proves nothing about another version, nor, where it names none, about another user of the key.
 
     On Google Cloud each product uses the key as somebody else, and need not say with which version (gcp.md 1).
     """
     return _part(Slot.USE, mark) == _part(Slot.USE, condition.latest)
+
+
+def _answers_failure(mark: Mark, condition: Condition) -> bool:
+    """Whether a success answers what a failure had asked that said nothing of the key itself."""
+    return condition.effect is Effect.USE_FAILED and _same_use(mark, condition)
 
 
 def _same_container(mark: Mark, condition: Condition) -> bool:
@@ -248,7 +249,7 @@ _RULES: dict[Effect, _Rule] = {
     # A partial one opens what is still missing: see `_opened`.
     Effect.CONTAINER_RESTORED: _Rule(closes=_slots(_S.CONTAINER, when=_same_container)),
     Effect.PATH_BLOCKED: _Rule(opens=_S.PATH),
-    Effect.PATH_OPENED: _Rule(closes=_slots(_S.PATH, when=_same_way)),
+    Effect.PATH_OPENED: _Rule(closes=_slots(_S.PATH)),
     Effect.ACCESS_REVOKED: _Rule(closes=_ACCESS_SETTLED, opens=_S.ACCESS),
     Effect.ACCESS_REDUCED: _Rule(closes=_ACCESS_SETTLED, opens=_S.ACCESS),
     Effect.ACCESS_GRANTED: _Rule(
@@ -272,11 +273,14 @@ _RULES: dict[Effect, _Rule] = {
     Effect.FEED_TAMPERED: _Rule(opens=_S.FEED),
     # A failure that says nothing of the key itself opens QUESTION: see `_opened`.
     Effect.USE_FAILED: _Rule(opens=_S.USE),
-    Effect.USE_SUCCEEDED: _Rule(closes=_slots(_S.USE, when=_same_use)),
+    Effect.USE_SUCCEEDED: _Rule(closes=(*_slots(_S.USE, when=_same_use), *_slots(_S.QUESTION, when=_answers_failure))),
 }  # fmt: skip
 
 _BY_MEANS = frozenset({Slot.ACCESS, Slot.EXPIRY, Slot.PROTECTION, Slot.QUESTION})
 """Slots in which conditions of different means are open side by side."""
+
+_IN_PARTS = frozenset({Slot.ACCESS, Slot.EXPIRY, Slot.QUESTION, Slot.PATH})
+"""Slots in which what has parts is lost and given back by part: one principal's right says nothing of another's."""
 
 _BACK_FOR_GOOD = frozenset({Effect.KEY_RECOVERED, Effect.KEY_MATERIAL_RESTORED})
 """What may end a condition that outlives a proof, and so has to be remembered as long as that."""
@@ -299,30 +303,23 @@ def _opened(mark: Mark) -> Slot | None:
             return rule.opens if rule else None
 
 
-WAY = "way to "
-"""How a subject begins that is one of the vendor's own ways to its keys: each of them is well or unwell by itself."""
-
-
-def _is_way(subject: str | None) -> bool:
-    return subject is not None and subject.startswith(WAY)
-
-
-def _way(mark: Mark) -> str | None:
-    return mark.subject if _is_way(mark.subject) else None
-
-
 def _part(slot: Slot, mark: Mark) -> str | None:
-    """Return what is unwell by itself: a version; a container; where no version is named, a user; a way to the keys."""
+    """Return what of a key is unwell by itself: a version, a container, a principal, a way; or one of its users."""
     if slot is Slot.CONTAINER:
         return mark.subject
-    if slot in {Slot.ACCESS, Slot.PATH} and _is_way(mark.subject):
-        return mark.subject
-    return mark.version or mark.subject if slot is Slot.USE else mark.version
+    if slot is Slot.USE:
+        return mark.version or mark.subject
+    return mark.version or (mark.part if slot in _IN_PARTS else None)
 
 
 def _concerns(mark: Mark, condition: Condition) -> bool:
-    """Whether a mark is about what a condition is about: the whole key, or the condition's own version."""
-    return mark.version is None or mark.version == condition.version
+    """Whether a mark is about what a condition is about: the whole key, or the condition's own version and part.
+
+    A probe meets the loss and not the part: what it found stands beside what records say of parts, and ends with them.
+    """
+    found = condition.latest.origin is Origin.PROBE and condition.latest.part is None
+    same_part = found or mark.part is None or mark.part == condition.latest.part
+    return same_part and (mark.version is None or mark.version == condition.version)
 
 
 def _overlap(one: str | None, other: str | None) -> bool:
@@ -361,6 +358,7 @@ def marks_of(signal: Signal, *, received_at: datetime) -> tuple[Mark, ...]:
         event_id=signal.event_id,
         probe=signal.probe,
         version=signal.version,
+        part=signal.part,
         long_operation=signal.long_operation,
         partial=signal.partial,
     )
@@ -376,7 +374,7 @@ def _leaves_a_mark(signal: Signal) -> bool:
     if signal.effect is Effect.ATTEMPT_FAILED:  # of weight only when an earlier record said that it came to pass
         return signal.long_operation is not None
     if signal.effect is Effect.USE_FAILED:
-        return signal.cause in _SYMPTOMS_OF_LOSS or (signal.cause is Cause.UNKNOWN and signal.probe)
+        return signal.cause in _SYMPTOMS_OF_LOSS or signal.cause is Cause.UNKNOWN
     return signal.effect in _RULES
 
 
@@ -555,7 +553,7 @@ class _Replay:
                 if place[0] is slot and _concerns(mark, condition) and closes(mark, condition)
             ]
             ended += [self.open.pop(place) for place in found]
-            if found or closes in {_whatever, _same_use, _same_way}:
+            if found or closes in {_whatever, _same_use}:
                 self._closed[slot, mark.version] = mark
         return ended
 

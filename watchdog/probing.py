@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from watchdog.assessment import FRESH
-from watchdog.health import LOSS_SLOTS, SETTLE, WAY, Condition, Health, Mark, Origin, Slot, judge
+from watchdog.health import LOSS_SLOTS, SETTLE, Condition, Health, Mark, Origin, Slot, judge
 from watchdog.incidents import VENDOR_WATCH
 from watchdog.places import place_of
 from watchdog.register import RegisteredKey
@@ -334,13 +334,13 @@ def losses(
 
 def recovery(
     effect: Effect, *, at: datetime, reason: str, fault: Fault | None = None, means: Means | None = None,
-    subject: str | None = None, version: str | None = None,
+    subject: str | None = None, version: str | None = None, part: str | None = None,
 ) -> Mark:  # fmt: skip
     """Return the mark of something that a probe shows to be over, while the key as a whole is not proven."""
     what = ":".join((effect, means or "", subject or "", version or "", at.isoformat()))
     return Mark(
         id=f"probe:{what}", at=at, origin=Origin.PROBE, effect=effect, reason=reason, fault=fault, means=means,
-        subject=subject, version=version,
+        subject=subject, version=version, part=part,
     )  # fmt: skip
 
 
@@ -443,7 +443,7 @@ def _on_watch(
     way = way_of(key)
     mark = Mark(
         id="", at=at, origin=Origin.PROBE, effect=effect, reason=reason, cause=cause, means=means, subject=way,
-        fault=None if fault is Fault.UNKNOWN else fault,
+        part=way, fault=None if fault is Fault.UNKNOWN else fault,
     )  # fmt: skip
     hour = at.replace(minute=0, second=0, microsecond=0).isoformat()
     return _folded(mark, f"probe:{effect}:{means or ''}:{way}:{hour}")
@@ -458,7 +458,7 @@ def way_of(key: RegisteredKey) -> str:
     _, region = place_of(key.id, key)
     caller = probe.principal if probe and probe.principal else "the watchdog's own identity"
     control = f", with control {probe.control}" if probe and probe.control else ""
-    return f"{WAY}{' '.join(filter(None, (key.cloud, region)))} as {caller}{control}"
+    return f"way to {' '.join(filter(None, (key.cloud, region)))} as {caller}{control}"
 
 
 def watch_repaired(key: RegisteredKey, look_back: Before, *, at: datetime) -> Mapping[str, Sequence[Mark]]:
@@ -472,8 +472,8 @@ def watch_repaired(key: RegisteredKey, look_back: Before, *, at: datetime) -> Ma
         return {}
     reason = "The watchdog's own way to the keys works again: the provider answered, and let the caller in."
     back = (
-        recovery(Effect.ACCESS_GRANTED, at=at, reason=reason, means=Means.IDENTITY, subject=way),
-        recovery(Effect.PATH_OPENED, at=at, reason=reason, subject=way),
+        recovery(Effect.ACCESS_GRANTED, at=at, reason=reason, means=Means.IDENTITY, subject=way, part=way),
+        recovery(Effect.PATH_OPENED, at=at, reason=reason, subject=way, part=way),
     )
     # Of one moment a proof counts first: a step later it finds nothing open any more.
     proven = proofs(at=at + STEP, reason=reason) if look_back.watch_open == {way} else ()

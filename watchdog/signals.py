@@ -23,7 +23,8 @@ class Signal:
     `occurred_at` is the event's own time, aware and UTC. `deadline` is the moment the provider named or that follows
     from the documented rule; `deadline_source` says which. `subject` is what was lost or given where a key has several
     (a grant id, a principal, a key store). `version` is set when it is about one version of the key only, `resource` is
-    the provider's full name of what is concerned where that is less than the key. `customer` is set when the record
+    the provider's full name of what is concerned where that is less than the key. `part` names what can be lost and
+    given back by itself (one of several principals, a perimeter, an endpoint). `customer` is set when the record
     speaks of a customer's feed, not of a key. `long_operation` is the provider's id of an operation that takes its time
     and is told of at its beginning and its end: two signals of one id are one happening.
     """
@@ -43,6 +44,7 @@ class Signal:
     subject: str | None = None
     version: str | None = None
     resource: str | None = None
+    part: str | None = None
     long_operation: str | None = None
     event_id: str | None = None
     probe: bool = False

@@ -1,5 +1,6 @@
 """The register file: YAML (or JSON) into a checked document and back, with every fault of a file reported at once."""
 
+import inspect
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -104,7 +105,17 @@ def schema_json() -> str:
             "together beyond the form is checked by `byok-watchdog register check`."
         ),
     }
-    return json.dumps({**head, **schema}, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps({**head, **_tidied(schema)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _tidied(schema: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return the schema with its descriptions as Python 3.13 keeps docstrings, whatever Python this is."""
+    if isinstance(schema, dict):
+        tidied = {name: _tidied(value) for name, value in schema.items()}
+        if isinstance(tidied.get("description"), str):
+            tidied["description"] = inspect.cleandoc(tidied["description"])
+        return tidied
+    return [_tidied(one) for one in schema] if isinstance(schema, list) else schema
 
 
 @lru_cache(maxsize=1024)

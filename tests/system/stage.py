@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from redis import Redis
@@ -33,7 +33,8 @@ from workers.store.interface import NoticeState, ProcessSeen, Store, StoredNotic
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL = 0.1
-PATIENCE = 30.0
+PATIENCE = 60.0
+"""Seconds; several files of tests run side by side."""
 TAIL = 30
 """Lines of every log that a failure shows."""
 
@@ -50,6 +51,8 @@ url = "{broker}"
 [routes.default]
 channels = ["page"]
 """
+
+ENTRY = "workers.cli.entry"
 
 HURRIED = """
 [worker]
@@ -152,6 +155,42 @@ class Told:
         return [json.loads(line) for line in self.output.splitlines()]
 
 
+class Way(Protocol):
+    """A way in on Azure or Google Cloud, with the far end that plays its provider. One process reads its feeds."""
+
+    @property
+    def name(self) -> str:
+        """Name of the way, and of the process."""
+        ...
+
+    @property
+    def feeds(self) -> Sequence[str]:
+        """Names of its feeds."""
+        ...
+
+    @property
+    def parties(self) -> Sequence[Party]:
+        """Those for whom it is set up."""
+        ...
+
+    @property
+    def settings(self) -> str:
+        """Its feeds in the settings."""
+        ...
+
+    def bring(self, party: Party, *records: dict[str, Any]) -> None:
+        """Let audit records of a party come this way, each wrapped as its provider does it."""
+        ...
+
+    def put(self, body: bytes) -> None:
+        """Let one message of this content come this way, whatever it is."""
+        ...
+
+    def left(self) -> int:
+        """How many messages the provider has not been told to give up, those in work included."""
+        ...
+
+
 @dataclass
 class Stage:
     """One installation of the product with all that it talks to. Everything it starts it stops, each by its pid."""
@@ -165,6 +204,7 @@ class Stage:
     aws: Moto | None = None
     queue: str = ""
     redis: RedisServer | None = None
+    ways: Sequence[Way] = ()
     running: dict[str, Running] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
 
@@ -181,21 +221,27 @@ class Stage:
 
     # ------------------------------------------------------------------------------------------------------- processes
 
-    def start(self, name: str, *arguments: str, kept: bool = True) -> Running:
-        """Start `byok-watchdog ARGUMENTS` under a name; its log lies in the home folder."""
-        command = [sys.executable, "-m", "workers.cli.entry", *arguments]
+    def start(
+        self, name: str, *arguments: str, kept: bool = True, alone: bool = False, entry: str = ENTRY
+    ) -> Running:  # fmt: skip
+        """Start `byok-watchdog ARGUMENTS` under a name; its log lies in the home folder.
+
+        One that is `alone` crashes at its own orders only; `entry` is the module that is run as the command.
+        """
+        command = [sys.executable, "-m", entry, *arguments]
+        environment = self.environment | ({stops.VARIABLE: str(self.crash_order(name))} if alone else {})
         log = self.home / f"{name}.log"
         with self._lock:
-            process = self._spawn(command, log)
-            self.running[name] = Running(name, command, self.environment, log, process, kept)
+            process = self._spawn(command, environment, log)
+            self.running[name] = Running(name, command, environment, log, process, kept)
             return self.running[name]
 
-    def _spawn(self, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    def _spawn(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("ab") as errors, log.with_suffix(".out").open("ab") as output:
             return subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=self.environment,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
@@ -208,7 +254,7 @@ class Stage:
                 for one in self.running.values():
                     if one.kept and one.process.poll() is not None:
                         self.ended.append(f"{one.name} ended with {one.process.returncode}")
-                        one.process = self._spawn(one.command, one.log)
+                        one.process = self._spawn(one.command, one.environment, one.log)
                         one.starts += 1
 
     def kill(self, name: str, *, again: bool = True) -> None:
@@ -224,18 +270,20 @@ class Stage:
         with self._lock:
             one = self.running[name]
             one.process.wait(PATIENCE)
-            one.process = self._spawn(one.command, one.log)
+            one.process = self._spawn(one.command, one.environment, one.log)
             one.starts += 1
             one.kept = True
 
-    def terminate(self, name: str) -> float:
-        """Ask a process to stop (SIGTERM) and return the seconds it took; fails when it takes more than a minute."""
+    def terminate(self, *names: str) -> float:
+        """Ask processes to stop (SIGTERM) and return the seconds it took; fails when it takes more than a minute."""
         with self._lock:
-            one = self.running[name]
-            one.kept = False
+            leaving = [self.running[name] for name in names]
             begin = time.monotonic()
-            one.process.terminate()
-        one.process.wait(60)
+            for one in leaving:
+                one.kept = False
+                one.process.terminate()
+        for one in leaving:
+            one.process.wait(60)
         return time.monotonic() - begin
 
     def children(self, name: str) -> list[int]:
@@ -353,11 +401,15 @@ class Stage:
             return list(unit.processes())
 
     def is_at_rest(self) -> bool:
-        """Whether nothing waits any more: not at the queue, not in the inbox, not in the outbox."""
+        """Whether nothing waits any more: not at a provider, not in the inbox, not in the outbox."""
         with self.store.read() as unit:
             inbox, outbox = unit.inbox_counts(), unit.outbox_counts()
         waiting = outbox[NoticeState.QUEUED] + outbox[NoticeState.LEASED]
-        return not any(inbox.values()) and not waiting and self.queue_length() == 0
+        return not any(inbox.values()) and not waiting and self.queue_length() == 0 and not self.left()
+
+    def left(self) -> int:
+        """How many messages the providers have not been told to give up."""
+        return sum(way.left() for way in self.ways)
 
     # --------------------------------------------------------------------------------------------------------- feeding
 
@@ -430,15 +482,19 @@ class Stage:
 
     # ----------------------------------------------------------------------------------------------------------- crash
 
-    @property
-    def crash_order(self) -> Path:
-        return Path(self.environment[stops.VARIABLE])
+    def crash_order(self, alone: str = "") -> Path:
+        """The file with the order to crash: of one process that was started `alone`, or of all others."""
+        return self.home / f"crash-{alone}" if alone else Path(self.environment[stops.VARIABLE])
 
-    def crash_at(self, stop: str) -> None:
+    def crash_at(self, stop: str, alone: str = "") -> None:
         """Let the next process that comes to a stop of the walk kill itself there."""
         part = self.home / "crash.part"
         part.write_text(stop, encoding="utf-8")
-        part.rename(self.crash_order)
+        part.rename(self.crash_order(alone))
+
+    def has_crashed(self, alone: str = "") -> bool:
+        """Whether the last order to crash was carried out."""
+        return not self.crash_order(alone).exists()
 
 
 def living(home: Path) -> list[int]:
@@ -456,21 +512,33 @@ def servers_stage(
     home: Path, postgresql: str, aws: Moto, parties: Iterable[Party], *, worker: str = "", visibility: int = 30
 ) -> Iterator[Stage]:
     """A stage on PostgreSQL, Redis, SQS, S3 and a folder, its register imported by the command; no process runs yet."""
-    name = f"stage_{home.name}_{os.urandom(3).hex()}"
     with contextlib.ExitStack() as stack:
-        store = stack.enter_context(database(postgresql, name.lower().replace("-", "_")[:60]))
-        broker = start_redis(home)
+        name = _name(home)
         queue = aws.queue(name[-70:].replace("[", "").replace("]", ""))
         s3 = aws.client("s3")
         with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
             s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         feeds = _SQS_FEED.format(queue=queue, region=REGION, visibility=visibility)
-        made = _set(stack, home, _Config(store, broker.url, feeds + worker, _FAR_CHANNELS), aws.environment)
-        made.aws, made.queue, made.redis = aws, queue, broker
-        stack.callback(made.stop_broker)
-        migrate(store)
+        made = _on_servers(stack, home, postgresql, feeds + worker, aws.environment)
+        made.aws, made.queue = aws, queue
         _import(made, parties)
-        stack.callback(made.close)
+        yield made
+
+
+@contextlib.contextmanager
+def clouds_stage(
+    home: Path, postgresql: str, ways: Sequence[Way], parties: Iterable[Party], environment: Mapping[str, str], *,
+    worker: str = "",
+) -> Iterator[Stage]:  # fmt: skip
+    """A stage on PostgreSQL, Redis and the feeds of these ways, its register imported; no process runs yet.
+
+    `environment` is what the settings and the processes of the feeds need.
+    """
+    with contextlib.ExitStack() as stack:
+        feeds = "".join(way.settings for way in ways)
+        made = _on_servers(stack, home, postgresql, feeds + worker, environment)
+        made.ways = ways
+        _import(made, parties)
         yield made
 
 
@@ -491,6 +559,24 @@ class _Config:
     broker: str
     more: str
     channels: str
+
+
+def _name(home: Path) -> str:
+    return f"stage_{home.name}_{os.urandom(3).hex()}"
+
+
+def _on_servers(
+    stack: contextlib.ExitStack, home: Path, postgresql: str, more: str, environment: Mapping[str, str]
+) -> Stage:
+    """Set a stage on PostgreSQL and Redis, its tables made."""
+    store = stack.enter_context(database(postgresql, _name(home).lower().replace("-", "_")[:60]))
+    broker = start_redis(home)
+    made = _set(stack, home, _Config(store, broker.url, more, _FAR_CHANNELS), environment)
+    made.redis = broker
+    stack.callback(made.stop_broker)
+    migrate(store)
+    stack.callback(made.close)
+    return made
 
 
 def _set(stack: contextlib.ExitStack, home: Path, wanted: _Config, environment: Mapping[str, str]) -> Stage:

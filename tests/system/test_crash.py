@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-import msgspec
 import pytest
 
 from tests.moto_server import Moto
+from tests.system.outcomes import outcome, told
 from tests.system.parties import BUCKET, Party, now, sns
 from tests.system.stage import HURRIED, ROOT, Stage, servers_stage
 from watchdog.evidence import verify
@@ -33,9 +33,6 @@ PARTIES = [Party(number) for number in range(60)]
 PATIENT = Party(99)
 AWAY = 2.5
 """Seconds that a killed broker stays away."""
-
-_TIMES = {"received_at", "opened_at", "resolved_at", "check_at"}
-_OF_ONE_ATTEMPT = {"attempt", "provider_id", "rendered_sha256", "held"}
 
 
 @dataclass
@@ -67,7 +64,7 @@ class Scene:
         """Walk, with a crash at a stop."""
         self.stage.crash_at(stop)
         self.walk(party, _way(stop))
-        self.stage.until(f"the crash at {stop}", lambda: not self.stage.crash_order.exists())
+        self.stage.until(f"the crash at {stop}", self.stage.has_crashed)
 
     def wait(self, party: Party) -> None:
         self.stage.until_told(party, Step.IMPAIRED, seconds=90)
@@ -117,76 +114,6 @@ def scene(stage: Stage) -> Iterator[Scene]:
     stage.until("nothing waits any more", stage.is_at_rest)
     counts = {party.id: told(stage, party) for party in made.walked}
     assert all(1 <= number <= 2 for found in counts.values() for number in found.values()), counts
-
-
-def told(stage: Stage, party: Party) -> dict[str, int]:
-    """How often everybody who must hear of the disabled key has heard of it."""
-    return {
-        "page": len(stage.pager.taken(party.key, "trigger")),
-        "customer": len(stage.relay.to(party.contact)),
-        "staff": len(stage.relay.to(party.staff)),
-    }
-
-
-# ------------------------------------------------------------------------------------------------- what is compared
-
-
-def outcome(stage: Stage, party: Party) -> dict[str, Any]:
-    """Health, incident and evidence of a party, without its own names, times and whatever belongs to one attempt."""
-    incident = stage.incident_of(party)
-    assert incident is not None
-    entries = [
-        entry for entry in stage.evidence() if entry.subject in {party.key, incident.id, party.event_id(1)}
-    ]  # fmt: skip
-    proofs = [(entry.kind, entry.subject, _proof(stage, json.loads(entry.body))) for entry in entries]
-    names = _names(stage, party, incident.id)
-    with stage.store.read() as unit:
-        health = unit.healths([party.key])[party.key]
-    return {
-        "health": _plain(json.loads(health.doc), names),
-        "verdict": health.verdict,
-        "incident": _plain(msgspec.to_builtins(incident), names),
-        # An attempt may be made twice, and then stands twice in the evidence; everything else happens once.
-        "attempts": {_plain(proof, names) for proof in proofs if proof[0] == "attempt"},
-        "evidence": Counter(_plain(proof, names) for proof in proofs if proof[0] != "attempt"),
-    }
-
-
-def _proof(stage: Stage, body: dict[str, Any]) -> dict[str, Any]:
-    """An entry's body with the record itself in place of its hash."""
-    with stage.store.read() as unit:
-        raw = unit.raw(body["raw_sha256"]) if "raw_sha256" in body else None
-        assert not body.get("rendered_sha256") or unit.raw(body["rendered_sha256"])
-    return body if raw is None else {**body, "raw_sha256": raw.decode()}
-
-
-def _names(stage: Stage, party: Party, incident: str) -> dict[str, str]:
-    names = {
-        party.key: "KEY", party.key.rpartition("/")[2]: "KEY-ID", party.account: "ACCOUNT", party.contact: "CONTACT",
-        party.staff: "STAFF", party.name: "NAME", party.event_id(1): "EVENT", party.id: "PARTY", incident: "INCIDENT",
-    }  # fmt: skip
-    # The ids of mails end in a hash of the address.
-    for one in stage.notices_of(party):
-        if one.notice.recipient is not None:
-            names[one.notice.id] = f"INCIDENT-{one.notice.kind}-{one.notice.reader}"
-    return names
-
-
-def _plain(value: Any, names: dict[str, str]) -> str:
-    text = json.dumps(_without_times(value), sort_keys=True, default=str)
-    for name in sorted(names, key=len, reverse=True):
-        text = re.sub(rf"{re.escape(name)}(?![0-9])", names[name], text)
-    return text
-
-
-def _without_times(value: Any) -> Any:
-    if isinstance(value, dict):
-        turns = "stage" in value and "number" in value
-        left_out = _TIMES | _OF_ONE_ATTEMPT | ({"at"} if turns else set())
-        return {name: _without_times(part) for name, part in value.items() if name not in left_out}
-    if isinstance(value, list | tuple):
-        return [_without_times(part) for part in value]
-    return value
 
 
 # -------------------------------------------------------------------------------------------------------- the stops
@@ -287,7 +214,7 @@ def test_operators_hear_of_unreadable_input_whose_consumer_was_killed(stop: str,
     stage = scene.stage
     stage.crash_at(stop)
     stage.send(f"no audit record: {stop}".encode())
-    stage.until(f"the crash at {stop}", lambda: not stage.crash_order.exists())
+    stage.until(f"the crash at {stop}", stage.has_crashed)
 
     # One notice an hour for each feed: the first of these cases is told, the others have the evidence only.
     stage.until("the operators hear of it", lambda: stage.operators.taken("unreadable:events"))

@@ -8,10 +8,11 @@ import pytest
 from tests.key_services.aws import Aws
 from tests.moto_server import REGION, Moto
 from tests.system.far_ends import plain_text
-from tests.system.parties import ACME, ROLE_ARN, VENDOR, Party, document, now
+from tests.system.parties import ACME, ROLE_ARN, Party, document, now
 from tests.system.stage import Stage, servers_stage
 from watchdog.register_probe import KeyProbe
 from watchdog.words import Stage as Step
+from workers.samples.corpus import VENDOR
 
 pytestmark = pytest.mark.servers
 

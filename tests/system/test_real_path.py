@@ -72,9 +72,7 @@ def test_a_revocation_is_paged_mailed_made_worse_and_resolved(stage: Stage) -> N
     assert "aws kms cancel-key-deletion" in plain_text(stage.relay.to(ACME.contact)[1])
     assert stage.verdict_of(ACME) == "doomed"
 
-    stage.event(
-        ACME.happens("CancelKeyDeletion", 3, at + timedelta(seconds=2)), ACME.enables(4, at + timedelta(seconds=3))
-    )
+    stage.event(ACME.cancels_deletion(3, at + timedelta(seconds=2)), ACME.enables(4, at + timedelta(seconds=3)))
     stage.until_told(ACME, Step.RECOVERING)
     assert stage.incident_of(ACME) is not None, "an event that says so is no proof"
     told = stage.command("resolve", incident.id, "--reason", "read and wrote a file", "--by", "Oscar", "--json")
@@ -186,7 +184,7 @@ def tell_embedded(stage: Stage) -> None:
     records.insert(643, ACME.schedules_deletion(2, at + timedelta(seconds=1)))
     stage.drop("2.json.gz", gzip.compress(json.dumps({"Records": records}).encode()))
     stage.until_told(ACME, Step.DELETION_SCHEDULED)
-    stage.drop("3.json", eventbridge(ACME.happens("CancelKeyDeletion", 3, at + timedelta(seconds=2))))
+    stage.drop("3.json", eventbridge(ACME.cancels_deletion(3, at + timedelta(seconds=2))))
     stage.drop("4.json", eventbridge(ACME.enables(4, at + timedelta(seconds=3))))
     stage.until_told(ACME, Step.RECOVERING)
     incident = stage.incident_of(ACME)

@@ -16,14 +16,14 @@ from watchdog.words import Cause, Effect, Fault, Means
 def signal(
     effect: Effect, minutes: float = 0, *, event: str | None = None, means: Means | None = None,
     cause: Cause | None = None, deadline: datetime | None = None, subject: str | None = None, probe: bool = False,
-    version: str | None = None, long_operation: str | None = None, partial: bool = False,
+    version: str | None = None, long_operation: str | None = None, partial: bool = False, part: str | None = None,
 ) -> Signal:  # fmt: skip
     return Signal(
         effect=effect,
         reason=f"{effect} at {minutes}",
         key=ACME_KEY,
         occurred_at=T0 + minutes * MINUTE,
-        event_id=event or f"{effect}@{minutes}/{means}/{cause}/{subject}/{version}",
+        event_id=event or f"{effect}@{minutes}/{means}/{cause}/{subject}/{version}/{part}",
         fault=Fault.CUSTOMER,
         means=means,
         cause=cause,
@@ -33,6 +33,7 @@ def signal(
         version=version,
         long_operation=long_operation,
         partial=partial,
+        part=part,
     )
 
 
@@ -295,3 +296,36 @@ def test_nobody_is_named_for_what_another_change_did() -> None:
     cancelled = replace(signal(Effect.DELETION_CANCELLED, 0), actor=Actor(name="alice"))
     disabled = signal(Effect.KEY_DISABLED, 1)
     assert [one.latest.actor for one in judge(after(cancelled, disabled)).conditions] == [None]
+
+
+# --------------------------------------------------------------------------------------------------------------- parts
+
+BINDING = Means.IAM_BINDING
+
+
+@pytest.mark.parametrize(
+    ("loss", "recovery", "means"),
+    [(Effect.ACCESS_REVOKED, Effect.ACCESS_GRANTED, BINDING), (Effect.PATH_BLOCKED, Effect.PATH_OPENED, None)],
+)
+def test_what_is_lost_in_parts_is_given_back_part_by_part(loss: Effect, recovery: Effect, means: Means | None) -> None:
+    lost = [signal(loss, 0, means=means, part="database"), signal(loss, 1, means=means, part="storage")]
+    one_back = signal(recovery, 2, means=means, part="database")
+    assert ["storage"] == [one.latest.part for one in judge(after(*lost, one_back)).conditions]
+    assert [] == open_slots(after(*lost, one_back, signal(recovery, 3, means=means, part="storage")))
+    assert [] == open_slots(after(*lost, signal(recovery, 3, means=means))), "what is said of all holds for each"
+
+
+def test_one_part_given_back_leaves_what_was_lost_of_all() -> None:
+    lost = signal(Effect.ACCESS_REVOKED, 0, means=BINDING)
+    back = signal(Effect.ACCESS_GRANTED, 1, means=BINDING, part="storage")
+    assert [(Slot.ACCESS, BINDING)] == open_slots(after(lost, back))
+
+
+def test_a_failure_that_nobody_understands_is_a_question_until_the_same_user_succeeds() -> None:
+    failed = signal(Effect.USE_FAILED, 0, cause=Cause.UNKNOWN, subject="storage")
+    assert [(Slot.QUESTION, None)] == open_slots(after(failed))
+    other, same = (signal(Effect.USE_SUCCEEDED, 1, subject=who) for who in ("database", "storage"))
+    assert [(Slot.QUESTION, None)] == open_slots(after(failed, other))
+    assert [] == open_slots(after(failed, same))
+    changed = signal(Effect.KEY_CHANGED, 0)
+    assert [(Slot.QUESTION, None)] == open_slots(after(changed, same)), "it asked something else"

@@ -118,6 +118,12 @@ def _play(folder: Path, *, stay: bool, full: bool) -> None:
     stop = stop_on_signals()
     prepare_store(found)
     runtime = Runtime(found)
+    with contextlib.closing(runtime):
+        _play_on(runtime, folder, stop, stay=stay, full=full)
+
+
+def _play_on(runtime: Runtime, folder: Path, stop: threading.Event, *, stay: bool, full: bool) -> None:
+    found = runtime.settings
     click.secho("byok-watchdog demo: three customers, three clouds, a key of their own each", bold=True)
     _say(f"everything lies in {folder}")
     imported = import_document(runtime, story.document(), by="demo", source="the demo's register", now=utc_now())
@@ -144,7 +150,6 @@ def _play(folder: Path, *, stay: bool, full: bool) -> None:
     finally:
         stop.set()
         keeper.join()
-        runtime.store.close()
 
 
 def _alive(runtime: Runtime, since: datetime) -> int:

@@ -86,7 +86,7 @@ def events(body: bytes) -> Iterator[Event]:
     """Turn one message into events, one a record. What cannot be read is passed on as such, never dropped."""
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         yield _unreadable(body, "not JSON")
         return
     records = found.get("records", found) if isinstance(found, dict) else found

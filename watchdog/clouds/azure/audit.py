@@ -224,6 +224,7 @@ def used(call: Call) -> list[Signal]:
         audit.status,
         audit.properties,
         audit.description,
+        signature=audit.signature,
         external=call.operation == failures.EXTERNAL,
         version=call.version in key.versions,
         address=(audit.address or "") in call.case.index.addresses,
@@ -343,6 +344,14 @@ def surfaced(call: Call) -> list[Signal]:
     return call.of_key(Effect.KEY_CHANGED, reason) if call.names_key else call.of_all(Effect.KEY_CHANGED, reason)
 
 
+def unnamed(call: Call) -> list[Signal]:
+    """Surface a write of a key whose record does not name the key: it may be any watched one of the container."""
+    if call.audit.outcome is Outcome.REFUSED:
+        return []
+    reason = f"{call.operation} was called in the vault, and the record does not say on which key."
+    return call.of_all(Effect.KEY_CHANGED, reason)
+
+
 ANY_OTHER = _rule(
     "(any other operation)", "key_changed", "an unknown operation on a watched key must surface", surfaced
 )
@@ -350,6 +359,7 @@ UNNAMED = (ANY_OTHER, ANY_OTHER_READ, ANY_OTHER_OBJECT)
 RULES = (*WRITES, *USES, *HARMLESS)
 TABLE = table(RULES)
 OF_USES = frozenset(rule.operation for rule in USES)
+OF_KEYS = frozenset(rule.operation for rule in WRITES if rule.operation.startswith("Key"))
 
 
 def rule_for(audit: Audit) -> Rule[Call]:
@@ -394,7 +404,7 @@ def _outcome(call: Call, rule: Rule[Call]) -> list[Signal]:
         return []
     if rule.operation in OF_USES:
         return rule.meaning(call)
-    found = rule.meaning(call)
+    found = unnamed(call) if audit.place is None and rule.operation in OF_KEYS else rule.meaning(call)
     match audit.outcome:
         case Outcome.DONE:
             return [signal for signal in found if signal.effect is not Effect.NO_EFFECT]

@@ -40,6 +40,7 @@ class Case(Struct, frozen=True):
         means: Means | None = None,
         subject: str | None = None,
         version: str | None = None,
+        part: str | None = None,
         probe: bool = False,
         partial: bool = False,
     ) -> Signal:
@@ -57,6 +58,7 @@ class Case(Struct, frozen=True):
             deadline_source=source if deadline else None,
             means=means,
             subject=subject or version,
+            part=part,
             version=version,
             resource=f"{key.key.id}/{version}" if version else None,
             probe=probe or effect in UNSETTLED,

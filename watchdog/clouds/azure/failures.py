@@ -11,6 +11,17 @@ from watchdog.words import Cause, Fault
 USES = ("KeyUnwrap", "KeyWrap")
 READING = "KeyGet"
 EXTERNAL = "EkmProxyOperation"  # the leg to an external key manager behind a managed HSM
+# What `resultSignature` says where a record has no status (azure.md 3.3), blanks left out.
+SIGNATURES = {
+    "badrequest": 400,
+    "notfound": 404,
+    "requesttimeout": 408,
+    "toomanyrequests": 429,
+    "internalservererror": 500,
+    "badgateway": 502,
+    "serviceunavailable": 503,
+    "gatewaytimeout": 504,
+}
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -156,14 +167,16 @@ def of_record(
     properties: Mapping[str, object],
     description: str,
     *,
+    signature: str | None = None,
     external: bool,
     version: bool,
     address: bool,
 ) -> Failure:
     """Read a failed use in a vault's log. `version` and `address` say whether they are registered."""
+    word = "".join((signature or "").lower().split())
     return failure(
         Answer(
-            status=status,
+            status=SIGNATURES.get(word) if status is None else status,
             said=description.lower(),
             external=external,
             rbac=truth(properties.get("isRbacAuthorized")),

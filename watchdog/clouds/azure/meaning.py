@@ -119,7 +119,7 @@ def _of_resource(what: Change | Notification, found: list[Signal]) -> list[Signa
 def _event(event: Event, case: Case) -> list[Signal]:
     if event.type.startswith(TOPIC_PREFIX):
         return topic.signals(event, case)
-    if event.type == DELETION:
+    if event.type.lower() == DELETION.lower():
         resource = canonical(pick(mapping(event.data), "eventSubscriptionId"))
         found = feeds.subscription_deleted(case, event.subscription, resource)
         return found or quiet("An event subscription that is not registered was deleted.")

@@ -27,6 +27,7 @@ from watchdog.signals import Actor
 TOPIC_PREFIX = "Microsoft.KeyVault."
 RESOURCE_PREFIX = "Microsoft.Resources."
 NOTIFICATION_PREFIX = "Microsoft.ResourceNotifications."
+PREFIXES = (TOPIC_PREFIX, RESOURCE_PREFIX, f"{NOTIFICATION_PREFIX}Resources.", "Microsoft.EventGrid.", "Microsoft.")
 VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 DELETION = "Microsoft.EventGrid.SubscriptionDeletedEvent"
 OF_A_SUBSCRIPTION = frozenset({VALIDATION.lower(), DELETION.lower()})
@@ -247,9 +248,9 @@ def _request(fields: Mapping[str, object], name: str) -> Reading:
 
 def _event(fields: Mapping[str, object], name: str, subscription: str | None = None) -> Reading:
     kind, other = text(fields.get("eventType")), text(fields.get("type"))
-    if kind and other and kind != other:
+    if kind and other and kind.lower() != other.lower():
         raise UnreadableError("it is written in both schemas, and they disagree about the type")
-    kind = kind or other
+    kind = spelled(kind or other)
     if kind is None:
         raise UnreadableError("the event has no type")
     if "data" in fields and "data_base64" in fields:
@@ -277,6 +278,13 @@ def _event(fields: Mapping[str, object], name: str, subscription: str | None = N
         inner = _record(record, known)
         return Reading(what=inner.what, event_id=inner.event_id, forwarder=source or "")
     return Reading(what=event, event_id=known)
+
+
+def spelled(kind: str | None) -> str | None:
+    """Write a type as Azure documents it, however it came: names of Azure compare without case (azure.md 8, 4)."""
+    lowered = (kind or "").lower()
+    known = next((prefix for prefix in PREFIXES if lowered.startswith(prefix.lower())), "")
+    return known + kind[len(known) :] if kind else None
 
 
 def content_of(fields: Mapping[str, object]) -> object:
@@ -325,9 +333,10 @@ def _change_of_event(event: Event) -> What:
 
 
 def _outcome_of(event_type: str) -> Outcome:
-    if event_type.endswith("Success"):
+    ending = event_type.lower()
+    if ending.endswith("success"):
         return Outcome.DONE
-    return Outcome.REFUSED if event_type.endswith(("Failure", "Cancel")) else Outcome.UNKNOWN
+    return Outcome.REFUSED if ending.endswith(("failure", "cancel")) else Outcome.UNKNOWN
 
 
 def _notification(event: Event) -> Notification:
@@ -341,7 +350,7 @@ def _notification(event: Event) -> Notification:
         topic=canonical(event.source),
         target=canonical(pick(resource, "id")) or canonical(event.subject),
         is_told=bool(resource),
-        deleted=event.type.endswith(".Deleted"),
+        deleted=event.type.lower().endswith(".deleted"),
         properties=properties if isinstance(properties, dict) and properties else None,
     )
 
@@ -354,7 +363,7 @@ def _activity(fields: Mapping[str, object], operation: str, target: str | None) 
     return Change(
         operation=operation,
         at=moment(fields.get("time")) or moment(fields.get("eventTimestamp")),
-        target=target or canonical(pick(properties, "entity")),
+        target=target or canonical(pick(properties, "entity")) or canonical(_authorization(fields).get("scope")),
         outcome=_outcome_word(_value(fields.get("resultType")) or _value(fields.get("status"))),
         tenant=(text(fields.get("tenantId")) or "").lower() or claims.tenant,
         actor=_actor(claims, address or claims.address, None, fallback=text(fields.get("caller"))),
@@ -362,6 +371,13 @@ def _activity(fields: Mapping[str, object], operation: str, target: str | None) 
         is_event=False,
         request=_body(properties, "requestbody"),
         response=_body(properties, "responsebody"),
+    )
+
+
+def _authorization(fields: Mapping[str, object]) -> Mapping[str, object]:
+    """Return what was asked for, and where: it says once more what the operation and its target are."""
+    return mapping(fields.get("authorization")) or mapping(
+        mapping(embedded(fields.get("identity"))).get("authorization")
     )
 
 
@@ -392,7 +408,7 @@ def _value(value: object) -> str | None:
 
 
 def _record(fields: Mapping[str, object], name: str) -> Reading:
-    operation = _value(fields.get("operationName"))
+    operation = _value(fields.get("operationName")) or text(_authorization(fields).get("action"))
     category = (_value(fields.get("category")) or "").lower()
     target = canonical(_value(fields.get("resourceId")))
     at = moment(fields.get("time")) or moment(fields.get("eventTimestamp"))

@@ -13,7 +13,7 @@ from watchdog.clouds.azure.audit import recovered
 from watchdog.clouds.azure.case import Case, quiet, refused, undecided
 from watchdog.clouds.azure.fields import UnreadableError, embedded, mapping, pick, text, texts
 from watchdog.clouds.azure.ids import canonical, name_of, subscription_of
-from watchdog.clouds.azure.index import Container, WatchedKey
+from watchdog.clouds.azure.index import Container, Index, WatchedKey
 from watchdog.clouds.azure.record import Change, Notification, Outcome
 from watchdog.clouds.azure.rules import NOTIFICATIONS, OPERATIONS, SOFT_DELETE, Rule, Seen, Stream, table
 from watchdog.signals import Signal
@@ -109,12 +109,19 @@ def lost(case: Case, containers: list[Container], what: str, *, subject: str | N
 
 def container_purged(told: Told) -> list[Signal]:
     """A deleted vault or managed HSM was purged; its id has no resource group, so subscription and name decide."""
-    kind = "managed_hsm" if "/deletedmanagedhsms/" in told.target else "vault"
-    container = told.case.index.by_name.get((subscription_of(told.target) or "", kind, name_of(told.target)))
+    container = _purged(told.case.index, told.target)
     reason = "The deleted vault was purged, with every key in it."
     keys = container.keys if container else []
     subject = container.id if container else None
     return [told.case.signal(Effect.KEY_DESTROYED, reason, key, subject=subject) for key in keys]
+
+
+def _purged(index: Index, target: str) -> Container | None:
+    """Return the registered container that the id of a deleted vault or managed HSM names."""
+    if "/deletedvaults/" not in target and "/deletedmanagedhsms/" not in target:
+        return None
+    kind = "managed_hsm" if "/deletedmanagedhsms/" in target else "vault"
+    return index.by_name.get((subscription_of(target) or "", kind, name_of(target)))
 
 
 def key_written(told: Told) -> list[Signal]:
@@ -203,7 +210,7 @@ def _endpoint(told: Told, effect: Effect, reason: str) -> list[Signal]:
         return []
     subject = f"private endpoint connection {name_of(told.target)}"
     blocked = effect is Effect.PATH_BLOCKED
-    return [told.case.signal(effect, reason, key, subject=subject, probe=blocked) for key in told.keys]
+    return [told.case.signal(effect, reason, key, subject=subject, part=subject, probe=blocked) for key in told.keys]
 
 
 # --------------------------------------------------------------------------------------------- groups and subscriptions
@@ -529,7 +536,8 @@ def signals(change: Change, case: Case) -> list[Signal]:
 def _without_data(target: str | None, case: Case) -> list[Signal]:
     """Tell an event that cannot be used: of no weight about nothing registered. Raises UnreadableError for the rest."""
     index, place = case.index, target or "/"
-    ours = index.container_of(place) or place in index.feeds_under or place in index.keys_under
+    ours = index.container_of(place) or _purged(index, place) or roles.scope_of(place) in index.keys_under
+    ours = ours or place in index.feeds_under or place in index.keys_under or place in index.identities
     if ours or name_of(place) in index.grants or name_of(place) in index.readers:
         raise UnreadableError("an event about a registered resource whose data cannot be used")
     return quiet("An event without usable data, about nothing registered.")

@@ -28,6 +28,7 @@ PERIMETER = "network security perimeter"
 BYPASS = "exception for trusted services"
 DEFAULT_ACTION = "default action of the firewall"
 PUBLIC_ACCESS = "public network access"
+SETTINGS = "network settings"
 ADDRESSES = "addresses that the firewall lets through"
 PURGE_PROTECTION = "purge protection"
 RETENTION = "retention of deleted keys"
@@ -202,13 +203,13 @@ def _network(case: Case, container: Container, key: WatchedKey, said: Settings) 
     registered, now = _walls(container, said)
     if now.height > registered.height:
         reason = f"{_sentence(now.why)}."
-        return case.signal(Effect.PATH_BLOCKED, reason, key, subject=now.subject, probe=now.height < 3)
+        return case.signal(Effect.PATH_BLOCKED, reason, key, subject=now.subject, part=SETTINGS, probe=now.height < 3)
     missing = [
         one for one in container.facts.network.ip_rules if said.ip_rules is not None and one not in said.ip_rules
     ]
     if missing and now.subject == DEFAULT_ACTION and now.height:
         reason = f"The firewall no longer lets {', '.join(missing)} through; trusted services may still pass."
-        return case.signal(Effect.PATH_BLOCKED, reason, key, subject=ADDRESSES, probe=True)
+        return case.signal(Effect.PATH_BLOCKED, reason, key, subject=ADDRESSES, part=SETTINGS, probe=True)
     return None
 
 
@@ -216,7 +217,7 @@ def _opened(case: Case, key: WatchedKey, said: Settings) -> Signal | None:
     """Network settings that are there and no tighter than registered: a recovery, perhaps with nothing to recover."""
     if not said.tells_network:
         return None
-    return case.signal(Effect.PATH_OPENED, "The network settings are no tighter than registered.", key)
+    return case.signal(Effect.PATH_OPENED, "The network settings are no tighter than registered.", key, part=SETTINGS)
 
 
 # ----------------------------------------------------------------------------------------------------------- protection

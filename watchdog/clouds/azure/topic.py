@@ -113,7 +113,7 @@ RULES: tuple[Rule[About], ...] = (
     _rule("CertificateExpired", "no_effect", OTHER_OBJECTS),
 )
 ANY_OTHER = _rule("(any other type)", "key_changed", "an unknown type on a watched key must surface", unknown)
-TABLE = {rule.operation: rule for rule in RULES}
+TABLE = {rule.operation.lower(): rule for rule in RULES}
 
 
 # -------------------------------------------------------------------------------------------------------------- reading
@@ -165,6 +165,6 @@ def _judged(kind: str, source: str | None, data: object, case: Case) -> list[Sig
         names_vault=not named.parts,
         data=fields,
     )
-    rule = TABLE.get(kind, ANY_OTHER)
+    rule = TABLE.get(kind.lower(), ANY_OTHER)
     found = rule.meaning(about) if rule.meaning else []
     return found or quiet(f"An event of a registered vault that concerns no watched key: {rule.note}.")

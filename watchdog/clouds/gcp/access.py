@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import IntEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from watchdog.clouds.gcp.dates import time_limit
 from watchdog.clouds.gcp.fields import mapping, mappings, text, texts
@@ -32,6 +33,7 @@ KMS_ROLES = {
 BROAD = ("roles/owner", "roles/cloudkms.cryptoOperator")
 CROWDS = ("group:", "domain:", "principalSet:")
 EVERYBODY = ("allUsers", "allAuthenticatedUsers")
+NOT_SHOWN = "(not shown)"
 
 
 class Hold(IntEnum):
@@ -63,7 +65,10 @@ class Answer(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
-    """What a policy means for a key. `open_fault`: whose side the cause lies on cannot be told."""
+    """What a policy means for a key. `open_fault`: whose side the cause lies on cannot be told.
+
+    `part` is the one member of several that it speaks of; None where it speaks of all, or of the only one.
+    """
 
     effect: Effect
     reason: str
@@ -72,12 +77,13 @@ class Verdict(Struct, frozen=True):
     probe: bool = False
     open_fault: bool = False
     means: Means = Means.IAM_BINDING
+    part: str | None = None
 
 
 def bindings_in(policy: Mapping[str, object]) -> list[Binding]:
     """Read the bindings of a policy."""
     return [
-        Binding(text(one.get("role")) or "", tuple(texts(one.get("members"))), expression(one.get("condition")))
+        Binding(text(one.get("role")) or "", tuple(texts(one.get("members"))), bound_by(one.get("condition")))
         for one in mappings(policy.get("bindings"))
     ]
 
@@ -86,6 +92,11 @@ def expression(condition: object) -> str:
     """Return the expression of a condition; an empty text when there is no condition."""
     found = mapping(condition)
     return (text(found.get("expression")) or "").strip() if found else ""
+
+
+def bound_by(condition: object) -> str:
+    """Return what binds a grant: a condition whose expression is not shown binds it too, and cannot be judged."""
+    return expression(condition) or (NOT_SHOWN if any(mapping(condition).values()) else "")
 
 
 def uses_keys(role: str) -> bool:
@@ -109,7 +120,16 @@ def judge(
     if not members:
         return None
     bindings = bindings_in(policy)
-    return _worst([held(member, bindings, key, level, index, at) for member in members])
+    answers = [held(member, bindings, key, level, index, at) for member in members]
+    worst = _worst(answers)
+    hit = [answer.member for answer in answers if answer.hold is min(answers, key=lambda one: one.hold).hold]
+    speaks_of_one = len(answers) == 1 or (worst.effect is not Effect.ACCESS_GRANTED and len(hit) == 1)
+    return _of_member(worst, hit[0], key, index) if speaks_of_one else worst
+
+
+def _of_member(verdict: Verdict, member: str, key: RegisteredKey, index: Index) -> Verdict:
+    """Bind a verdict to one member, where the key has others whose rights it says nothing of."""
+    return replace(verdict, part=member) if len(index.principals[key.id]) > 1 else verdict
 
 
 def registered_members(key: RegisteredKey, level: str, index: Index) -> list[str]:
@@ -214,7 +234,8 @@ def _worst(answers: Sequence[Answer]) -> Verdict:
         case Hold.TIMED:
             first = min((answer for answer in same if answer.until), key=lambda answer: answer.until or datetime.max)  # noqa: DTZ901  # never reached: filtered above
             reason = f"The right of {who} to use the key has a time limit; it ends without any record."
-            return Verdict(Effect.EXPIRY_AHEAD, reason, subject=first.member, until=first.until, means=Means.CONDITION)
+            # By the means of the grant itself: one without a time limit ends the clock, and one with it a revocation.
+            return Verdict(Effect.EXPIRY_AHEAD, reason, subject=first.member, until=first.until)
         case Hold.COMPLETE:
             return Verdict(Effect.ACCESS_GRANTED, "The policy gives every registered member all that it needs.")
 
@@ -241,13 +262,13 @@ def changes_in(delta: Mapping[str, object]) -> list[Change]:
     """Read the changes of bindings in a `policyDelta`; an entry without a known action is none."""
     return [
         Change(
-            text(one.get("action")) == "ADD",
+            action == "ADD",
             text(one.get("role")) or "",
             text(one.get("member")) or "",
-            expression(one.get("condition")),
+            bound_by(one.get("condition")) if action == "ADD" else expression(one.get("condition")),
         )
         for one in mappings(delta.get("bindingDeltas"))
-        if one.get("action") in ("ADD", "REMOVE")
+        if (action := (text(one.get("action")) or "").upper()) in ("ADD", "REMOVE")
     ]
 
 
@@ -267,7 +288,8 @@ def judge_changes(
             ):
                 settled |= {(member, one.role) for one in mine}
                 lost = any(not one.adds and one.condition == (grant.condition or "") for one in mine)
-                hit += _after(held(member, added, key, level, index, at), lost=lost)
+                after = _after(held(member, added, key, level, index, at), lost=lost)
+                hit += [_of_member(verdict, member, key, index) for verdict in after]
     suspects = [change for change in changes if (change.member, change.role) not in settled]
     if any(_may_matter(change, key, index) for change in suspects):
         reason = (
@@ -275,7 +297,11 @@ def judge_changes(
         )
         subject = next(change.member for change in suspects if _may_matter(change, key, index))
         hit.append(Verdict(Effect.ACCESS_CHANGED, reason, subject=subject, probe=True))
-    return min(hit, key=lambda verdict: SEVERITY.index(verdict.effect)) if hit else None
+    if not hit:
+        return None
+    worst = min(hit, key=lambda verdict: SEVERITY.index(verdict.effect))
+    parts = {verdict.part for verdict in hit if verdict.effect is worst.effect}
+    return worst if len(parts) == 1 else replace(worst, part=None)
 
 
 SEVERITY = (
@@ -316,6 +342,9 @@ ACCOUNT = "principal://iam.googleapis.com/projects/-/serviceAccounts/"
 
 def judge_denial(policy: Mapping[str, object], key: RegisteredKey, index: Index) -> Verdict | None:
     """Judge the rules of a deny policy for one key; None when they do not touch the vendor's use (gcp.md 3.2, B8)."""
+    if not isinstance(policy.get("rules"), list):
+        reason = "A deny policy was written, and the record does not show its rules."
+        return Verdict(Effect.ACCESS_CHANGED, reason, probe=True, means=Means.ORG_CONTROL)
     denied: dict[str, set[str]] = {}
     doubtful: str | None = None
     for rule in mappings(policy.get("rules")):
@@ -330,7 +359,7 @@ def judge_denial(policy: Mapping[str, object], key: RegisteredKey, index: Index)
         hit = _hit(texts(deny.get("deniedPrincipals", deny.get("denied_principals"))), exceptions, key, index)
         if not hit:
             continue
-        condition = expression(deny.get("denialCondition", deny.get("denial_condition")))
+        condition = bound_by(deny.get("denialCondition", deny.get("denial_condition")))
         if wild or condition or any(name.startswith("principalSet:") for name in exceptions):
             doubtful = hit[0]
             continue

@@ -57,8 +57,9 @@ def _of_key(
         reason = "The asset is gone: only what is destroyed can be deleted."
         return _kept(key, version, _write(Effect.KEY_DESTROYED, reason, key, version, index, probe=True))
     resource, policy = asset.get("resource"), asset.get("iamPolicy")
-    if not isinstance(resource, dict) and not isinstance(policy, dict):
-        reason = "The asset changed, and its feed does not say how: it was made without a content type."
+    data = mapping(mapping(resource).get("data"))
+    if not isinstance(policy, dict) and (not data or (version and text(data.get("state")) is None)):
+        reason = "The asset changed, and its feed does not say how: it was perhaps made without a content type."
         return [_write(Effect.KEY_CHANGED, reason, key, version, index, probe=True)]
     found: list[Signal] = []
     if isinstance(resource, dict):
@@ -170,6 +171,7 @@ def _policy(
             deadline_source="request.time in the condition of the grant" if verdict.until else None,
             means=verdict.means,
             subject=verdict.subject,
+            part=verdict.part,
             probe=verdict.probe,
         )
     ]

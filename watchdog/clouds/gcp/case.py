@@ -54,6 +54,7 @@ class Case(Struct, frozen=True, kw_only=True):
         deadline_source: str | None = None,
         means: Means | None = None,
         subject: str | None = None,
+        part: str | None = None,
         probe: bool = False,
         partial: bool = False,
     ) -> Signal:
@@ -70,6 +71,7 @@ class Case(Struct, frozen=True, kw_only=True):
             deadline_source=deadline_source,
             means=means,
             subject=subject,
+            part=part,
             probe=probe,
             partial=partial,
         )
@@ -82,13 +84,16 @@ class Case(Struct, frozen=True, kw_only=True):
         *,
         means: Means | None = None,
         subject: str | None = None,
+        part: str | None = None,
         fault: Fault | None = None,
         probe: bool = False,
         partial: bool = False,
     ) -> list[Signal]:
         """Write the same signal for several keys."""
         return [
-            self.signal(effect, reason, key, means=means, subject=subject, fault=fault, probe=probe, partial=partial)
+            self.signal(
+                effect, reason, key, means=means, subject=subject, part=part, fault=fault, probe=probe, partial=partial
+            )
             for key in {key.id: key for key in keys}.values()
         ]
 
@@ -114,6 +119,7 @@ def written(
     deadline_source: str | None = None,
     means: Means | None = None,
     subject: str | None = None,
+    part: str | None = None,
     probe: bool = False,
     partial: bool = False,
 ) -> Signal:
@@ -128,6 +134,7 @@ def written(
         deadline_source=deadline_source,
         means=means,
         subject=subject or version,
+        part=part,
         version=version,
         resource=version_name(key.id, version),
         probe=probe or unknown,

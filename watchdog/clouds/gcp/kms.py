@@ -3,7 +3,7 @@
 from watchdog.clouds.gcp import access
 from watchdog.clouds.gcp.case import Case, spared
 from watchdog.clouds.gcp.dates import moment
-from watchdog.clouds.gcp.fields import covers, either, mapping, mask, text, texts
+from watchdog.clouds.gcp.fields import covers, either, mapping, mask, text, texts, whole
 from watchdog.clouds.gcp.index import version_of
 from watchdog.clouds.gcp.names import RING_NAME, key_name
 from watchdog.clouds.gcp.rules import KMS, Meaning, Rule, Seen, Witness
@@ -117,7 +117,8 @@ def primary_changed(case: Case) -> list[Signal]:
     """UpdateCryptoKeyPrimaryVersion: harmless unless the register knows the new primary as unusable."""
     if case.target is None:
         return []
-    named = text(either(case.record.request, "cryptoKeyVersionId"))
+    value = either(case.record.request, "cryptoKeyVersionId")
+    named = str(value) if whole(value) is not None else text(value)
     _, state = version_of(case.target.key, named or "")
     if state is not None and state not in USABLE:
         reason = f"Version {named} became primary, and the register knows it as {state}: new data cannot be encrypted."
@@ -147,14 +148,14 @@ def _justifications(case: Case) -> list[Signal]:
     policy = either(body, JUSTIFICATIONS)
     if policy is None:
         reason = "The Key Access Justifications policy was removed: every reason is allowed again."
-        return of_key(case, Effect.PATH_OPENED, reason)
+        return of_key(case, Effect.PATH_OPENED, reason, part=JUSTIFICATIONS)
     reasons = set(texts(either(mapping(policy), "allowedAccessReasons")))
     if reasons >= NEEDED_REASONS:
         reason = "The Key Access Justifications policy was changed; it allows the reasons that services commonly give."
         return of_key(case, Effect.KEY_CHANGED, reason, probe=True)
     lacking = " and ".join(sorted(NEEDED_REASONS - reasons)) if reasons else "any reason"
     reason = f"The Key Access Justifications policy no longer allows {lacking}: on an enrolled key every use fails."
-    return of_key(case, Effect.PATH_BLOCKED, reason, probe=True)
+    return of_key(case, Effect.PATH_BLOCKED, reason, part=JUSTIFICATIONS, probe=True)
 
 
 # --------------------------------------------------------------------------------------------------------------- access
@@ -200,6 +201,7 @@ def access_signal(case: Case, key: RegisteredKey, verdict: access.Verdict) -> Si
         deadline_source="request.time in the condition of the grant" if verdict.until else None,
         means=verdict.means,
         subject=verdict.subject,
+        part=verdict.part,
         probe=verdict.probe,
     )
 
@@ -276,9 +278,12 @@ def proposal_executed(case: Case) -> list[Signal]:
 
 
 def unknown_write(case: Case) -> list[Signal]:
-    """Any other write on a watched key: Google adds operations, so it is not known to be harmless."""
+    """Any other write on a watched key, its ring or its key store: Google adds operations, which may do harm."""
     reason = f"{case.record.method} is a change that the rules do not know; only a probe can tell what it did."
-    return of_version(case, Effect.KEY_CHANGED, reason, probe=True)
+    if case.target:
+        return of_version(case, Effect.KEY_CHANGED, reason, probe=True)
+    keys = [*_in_ring(case), *_on_backend(case)]
+    return case.each(Effect.KEY_CHANGED, reason, keys, subject=case.resource, probe=True)
 
 
 # ---------------------------------------------------------------------------------------------------------------- table

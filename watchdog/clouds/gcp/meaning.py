@@ -174,6 +174,8 @@ def rule_of(record: Record, *, is_blocked: bool = False) -> Rule | None:
 
 def _audit(case: Case, found: Reading) -> list[Signal]:
     record = case.record
+    if not record.operation and case.target:
+        return [Signal(effect=Effect.UNREADABLE, reason="an audit record of a registered key without a method")]
     rule = rule_of(record, is_blocked=uses.is_blocked(case))
     signals = _effects(case, rule)
     if not record.settles:

@@ -4,6 +4,7 @@ import re
 
 from msgspec import Struct
 
+KMS_SERVICE = "cloudkms.googleapis.com"
 KEY_NAME = re.compile(
     r"(projects/([^/]+)/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+)(?:/cryptoKeyVersions/([^/]+))?", re.ASCII
 )
@@ -11,7 +12,7 @@ RING_NAME = re.compile(r"projects/[^/]+/locations/[^/]+/keyRings/[^/]+")
 VERSION_IN_TEXT = re.compile(
     r"(projects/[^/\s'\"]+/locations/[^/\s'\"]+/keyRings/[^/\s'\"]+/cryptoKeys/[^/\s'\"]+)/cryptoKeyVersions/(\d+)"
 )
-HOST = re.compile(r"//[a-z0-9.-]+/")
+HOST = re.compile(r"//[a-z0-9-]+\.googleapis\.com/")  # whole: `cloudkms.googleapis.com.example` is nobody (8, 10)
 AUDIT_LOG = re.compile(
     r"((?:projects|folders|organizations|billingAccounts)/[^/]+)/logs/"
     r"cloudaudit\.googleapis\.com%2F(activity|data_access|system_event|policy)"

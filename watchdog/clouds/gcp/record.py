@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from watchdog.clouds.gcp.dates import moment
 from watchdog.clouds.gcp.fields import mapping, mappings, text, whole
-from watchdog.clouds.gcp.names import FEED_IN_TEXT
+from watchdog.clouds.gcp.names import FEED_IN_TEXT, KMS_SERVICE, RING_NAME, key_name, plain
 
 DEPTH = 6  # wrappers around wrappers: more than any real delivery has
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
@@ -176,6 +176,9 @@ def _event_id(content: Mapping[str, object]) -> str:
     insert_id = text(content.get("insertId"))
     if insert_id:
         named = [content.get("logName"), content.get("timestamp"), insert_id]
+        split = mapping(content.get("split"))
+        if split:  # the parts of one entry are several records
+            named.append(split.get("index"))
         return sha256(msgspec.json.encode(named))
     told = {name: value for name, value in content.items() if name != "receiveTimestamp"}
     return sha256(msgspec.json.encode(told, order="deterministic"))
@@ -232,7 +235,7 @@ def record_of(content: Mapping[str, object], payload: Mapping[str, object]) -> R
     operation, split = mapping(content.get("operation")), mapping(content.get("split"))
     method = text(payload.get("methodName")) or ""
     return Record(
-        service=(text(payload.get("serviceName")) or "").lower(),
+        service=(text(payload.get("serviceName")) or _service_of(text(payload.get("resourceName")))).lower(),
         method=method,
         operation=method.rpartition(".")[2].lower(),
         resource=text(payload.get("resourceName")),
@@ -256,6 +259,11 @@ def record_of(content: Mapping[str, object], payload: Mapping[str, object]) -> R
         is_long=bool(operation.get("first") or operation.get("last")),
         is_last=operation.get("last") is True,
     )
+
+
+def _service_of(resource: str | None) -> str:
+    """Name the service of a record that does not: resource and method are enough (gcp.md 8, 21)."""
+    return KMS_SERVICE if key_name(resource) or RING_NAME.fullmatch(plain(resource or "")) else ""
 
 
 def _long_operation(operation: Mapping[str, object]) -> str | None:

@@ -6,11 +6,12 @@ from enum import StrEnum
 from msgspec import Struct
 
 from watchdog.clouds.gcp.case import Case
+from watchdog.clouds.gcp.names import KMS_SERVICE
 from watchdog.signals import Signal
 
 Meaning = Callable[[Case], list[Signal]]
 
-KMS = "cloudkms.googleapis.com"
+KMS = KMS_SERVICE
 RESOURCES = "cloudresourcemanager.googleapis.com"
 IAM = "iam.googleapis.com"
 USAGE = "serviceusage.googleapis.com"

@@ -80,7 +80,7 @@ def _audit_narrowed(case: Case, delta: Mapping[str, object], keys: Iterable[Regi
     """A log type switched off, or somebody exempted from it, for Cloud KMS or for all services."""
     narrowed = any(
         one.get("service") in (KMS, "allServices")
-        and one.get("action") == ("ADD" if text(one.get("exemptedMember")) else "REMOVE")
+        and (text(one.get("action")) or "").upper() == ("ADD" if text(one.get("exemptedMember")) else "REMOVE")
         for one in mappings(delta.get("auditConfigDeltas"))
     )
     if not narrowed:
@@ -290,7 +290,8 @@ def _listed(status: Mapping[str, object], name: str, paths: list[str] | None, *,
 def _opened(case: Case, known: Boundary, spare: Iterable[str] = ()) -> list[Signal]:
     reason = f"The perimeter {known.perimeter.name} no longer keeps Cloud KMS of the key's project closed."
     keys = [key for key in known.keys if key.id not in set(spare)]
-    return case.each(Effect.PATH_OPENED, reason, keys, subject=known.perimeter.name, probe=True)
+    name = known.perimeter.name
+    return case.each(Effect.PATH_OPENED, reason, keys, subject=name, part=name, probe=True)
 
 
 def _unshown_perimeter(case: Case, name: str) -> list[Signal]:

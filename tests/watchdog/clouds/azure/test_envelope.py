@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.watchdog.clouds.azure.records import (
     change,
     cloud_event,
     forwarded,
+    notification,
     pull,
     queued,
     raw,
@@ -91,6 +93,24 @@ def test_a_log_record_is_found_in_every_form(body: bytes, *, triage_knows: bool)
 )
 def test_an_event_is_found_in_every_form(body: bytes) -> None:
     assert told(body, REGISTER) == [{"effect": "key_expired", "key": f"{DATA_KEY}/{V1}", "fault": "customer"}]
+
+
+@pytest.mark.parametrize("spelling", [str.upper, str.lower])
+@pytest.mark.parametrize(
+    "event",
+    [
+        EXPIRED,
+        topic("KeyDeleted"),
+        change("Microsoft.KeyVault/vaults/delete", DATA_VAULT),
+        change("Microsoft.KeyVault/vaults/delete", DATA_VAULT, "Failure"),
+        notification(DATA_VAULT, None, deleted=True),
+    ],
+    ids=["known", "unknown", "resource", "refused", "notification"],
+)
+def test_the_type_of_an_event_compares_without_case(event: dict[str, Any], spelling: Callable[[str], str]) -> None:
+    field = "eventType" if "eventType" in event else "type"
+    other = event | {field: spelling(event[field])}
+    assert told(raw([other]), REGISTER) == told(raw([event]), REGISTER) != [{"effect": "no_effect"}]
 
 
 @pytest.mark.parametrize(

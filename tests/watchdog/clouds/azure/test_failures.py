@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from tests.watchdog.clouds.azure.records import raw, use
+from tests.watchdog.clouds.azure.world import register
+from watchdog.clouds import azure
 from watchdog.clouds.azure.answers import posture, said
 from watchdog.clouds.azure.failures import ANYTHING_ELSE, ROWS, Answer, failure, of_answer
 from watchdog.words import Cause, Effect, Fault
@@ -131,3 +134,21 @@ def test_only_a_remote_use_proves_a_use() -> None:
 def test_the_recovery_level_tells_whether_a_key_can_be_purged(level: str | None, *, purgeable: bool | None) -> None:
     found = posture({"attributes": {"recoveryLevel": level, "recoverableDays": 90}})
     assert (found.purgeable, found.recoverable_days) == (purgeable, 90)
+
+
+@pytest.mark.parametrize(
+    ("signature", "cause", "fault"),
+    [
+        ("Not Found", Cause.NOT_FOUND, Fault.CUSTOMER),
+        ("NotFound", Cause.NOT_FOUND, Fault.CUSTOMER),
+        ("Too Many Requests", Cause.THROTTLED, Fault.UNKNOWN),
+        ("Service Unavailable", Cause.TRANSIENT, Fault.PROVIDER),
+        ("Bad Request", Cause.CALLER_ERROR, Fault.VENDOR),
+        ("Forbidden", Cause.UNKNOWN, Fault.UNKNOWN),
+    ],
+)
+def test_the_signature_stands_in_for_a_status_that_is_missing(signature: str, cause: Cause, fault: Fault) -> None:
+    silent = {"httpStatusCode": ..., "isRbacAuthorized": ...}
+    record = use(properties=silent, resultSignature=signature)
+    (found,) = azure.meaning(raw(record), register())
+    assert (found.effect, found.cause, found.fault) == (Effect.USE_FAILED, cause, fault)

@@ -225,3 +225,8 @@ def test_plain_text_is_refused_but_on_the_machine_itself(program: ModuleType, mo
     monkeypatch.setenv("BYOK_ENDPOINT", "http://byok-watchdog.westeurope-1.eventgrid.azure.net")
     with pytest.raises(ValueError, match="https"):
         program.forward(messages(1))
+
+
+def test_a_message_nested_too_deeply_is_passed_on_as_unreadable(program: ModuleType) -> None:
+    (sent,) = program.events(b"[" * 100_000)
+    assert sent["data"]["unreadable"] == "not JSON"

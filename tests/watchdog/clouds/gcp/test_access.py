@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.watchdog.clouds.gcp.world import (
     APP,
@@ -84,6 +85,15 @@ def binding(members: list[str], role: str = ENCRYPTER_DECRYPTER, condition: str 
         pytest.param(
             [binding(TWO), binding(ONE, condition=f"{AHEAD} && true")], "access_changed", None, id="two conditions"
         ),
+        pytest.param(
+            [binding(TWO), binding(ONE) | {"condition": {"title": "until may"}}],
+            "access_changed",
+            None,
+            id="a condition that is not shown",
+        ),
+        pytest.param(
+            [binding(TWO), binding(ONE) | {"condition": {"title": ""}}], "access_granted", None, id="an empty condition"
+        ),
         pytest.param([binding(TWO), binding(["group:g@y.example"])], "access_changed", None, id="a group"),
         pytest.param([binding(TWO), binding(["domain:y.example"])], "access_changed", None, id="a domain"),
         pytest.param([binding(TWO), binding(["allUsers"])], "access_changed", None, id="everybody"),
@@ -161,6 +171,7 @@ def delta(*changes: tuple[str, ...]) -> dict[str, Any]:
     ("changes", "effect"),
     [
         pytest.param([("REMOVE", ROLE, MINE)], "access_revoked", id="the registered grant"),
+        pytest.param([("remove", ROLE, MINE)], "access_revoked", id="an action in lower case"),
         pytest.param([("REMOVE", ROLE, MINE), ("ADD", ROLE, MINE)], "access_granted", id="removed and added back"),
         pytest.param([("REMOVE", ROLE, MINE), ("ADD", ROLE, MINE, AHEAD)], "expiry_ahead", id="made timed"),
         pytest.param(
@@ -197,6 +208,50 @@ def test_what_changed_is_judged_against_the_registered_grant(
     assert (found.effect if found else None) == effect
 
 
+def test_a_grant_given_back_under_a_condition_that_is_not_shown_must_be_probed() -> None:
+    given = delta(("REMOVE", ROLE, MINE), ("ADD", ROLE, MINE))
+    given["bindingDeltas"][1]["condition"] = {"title": "until may"}
+    found = access.judge_changes(access.changes_in(given), REGISTER.keys[EXTERNAL], LEVEL, INDEX, AT)
+    assert found is not None
+    assert (found.effect, found.probe) == ("access_changed", True)
+
+
+@pytest.mark.parametrize(
+    ("bindings", "part"),
+    [
+        pytest.param([binding(ALL)], None, id="complete for all"),
+        pytest.param([binding(TWO)], ONE[0], id="one of three has lost it"),
+        pytest.param([binding(ONE)], None, id="two of three have lost it"),
+        pytest.param([], None, id="all have lost it"),
+        pytest.param([binding(TWO), binding(ONE, condition=AHEAD)], ONE[0], id="the right of one ends"),
+    ],
+)
+def test_a_policy_speaks_of_one_member_only_when_it_is_about_that_one_alone(
+    bindings: list[dict[str, Any]], part: str | None
+) -> None:
+    found = access.judge({"bindings": bindings}, REGISTER.keys[KEY], KEY, INDEX, AT)
+    assert found is not None
+    assert found.part == part
+
+
+def test_a_change_speaks_of_its_member_where_the_key_has_others_and_of_the_key_where_it_has_not() -> None:
+    def part(*changes: tuple[str, str, str]) -> tuple[str, str | None]:
+        found = access.judge_changes(access.changes_in(delta(*changes)), REGISTER.keys[KEY], KEY, INDEX, AT)
+        assert found is not None
+        return str(found.effect), found.part
+
+    taken, given = [[(action, ENCRYPTER_DECRYPTER, one) for one in ALL] for action in ("REMOVE", "ADD")]
+    assert part(taken[0]) == ("access_revoked", ALL[0])
+    assert part(taken[0], taken[1]) == ("access_revoked", None), "two in one record: no single one given back is all"
+    assert part(given[0]) == ("access_granted", ALL[0])
+    only = replace(INDEX, principals={EXTERNAL: {APP_2: access.BOTH}})
+    alone = access.judge_changes(
+        access.changes_in(delta(("REMOVE", ROLE, MINE))), REGISTER.keys[EXTERNAL], LEVEL, only, AT
+    )
+    assert alone is not None
+    assert alone.part is None
+
+
 ENCRYPT = "cloudkms.googleapis.com/cryptoKeyVersions.useToEncrypt"
 DECRYPT = "cloudkms.googleapis.com/cryptoKeyVersions.useToDecrypt"
 USE = [ENCRYPT, DECRYPT]
@@ -230,6 +285,8 @@ EXEMPT = [ours(email) for email in (STORAGE, DATABASE, APP)]
         pytest.param([rule(USE, [PUBLIC], [GROUP])], "access_changed", id="a group exempt"),
         pytest.param([rule(USE, [PUBLIC], [*EXEMPT, GROUP])], None, id="all exempt beside a group"),
         pytest.param([rule(USE, [PUBLIC], denialCondition={"expression": "x"})], "access_changed", id="a condition"),
+        pytest.param([rule(USE, [PUBLIC], denialCondition={"title": "x"})], "access_changed", id="a hidden condition"),
+        pytest.param(None, "access_changed", id="rules that are not shown"),
         pytest.param([rule(USE, [PUBLIC], exceptionPermissions=[ENCRYPT])], "access_reduced", id="a permission spared"),
         pytest.param([rule(["cloudkms.googleapis.com/*.*"], [PUBLIC])], "access_changed", id="a wildcard"),
         pytest.param([rule(["cloudkms.googleapis.com/cryptoKeyVersions.destroy"], [PUBLIC])], None, id="destroy"),
@@ -244,7 +301,7 @@ EXEMPT = [ours(email) for email in (STORAGE, DATABASE, APP)]
         ),
     ],
 )
-def test_a_deny_policy_hits_whom_it_does_not_name(rules: list[Any], effect: str | None) -> None:
+def test_a_deny_policy_hits_whom_it_does_not_name(rules: list[Any] | None, effect: str | None) -> None:
     found = access.judge_denial({"rules": rules}, REGISTER.keys[KEY], INDEX)
     assert (found.effect if found else None) == effect
 

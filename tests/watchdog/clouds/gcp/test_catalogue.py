@@ -106,6 +106,12 @@ def test_the_sink_filter_carries_every_change_of_a_key_and_every_refused_use() -
     assert text.count("(") == text.count(")")
 
 
+def test_the_sink_filter_carries_a_test_of_a_connection_that_went_well() -> None:
+    tests = [rule.operation for rule in kms.RULES if rule.seen is Seen.TESTS]
+    assert tests
+    assert f'OR protoPayload.methodName=~"(?i)(^|[.])({"|".join(tests)})$"' in gcp.filters()["sink-filter"]
+
+
 def test_methods_are_never_compared_with_full_names() -> None:
     for text in gcp.filters().values():
         assert 'methodName="' not in text

@@ -102,6 +102,12 @@ def test_the_same_entry_through_two_sinks_is_one_happening() -> None:
     assert other.entries[0].event_id != one.entries[0].event_id
 
 
+def test_the_parts_of_a_split_entry_are_two_happenings() -> None:
+    parts = [version_update() | {"split": {"uid": "u", "index": part, "totalSplits": 2}} for part in (0, 1)]
+    names = {gcp.unpack(raw(part)).entries[0].event_id for part in (*parts, parts[0])}
+    assert len(names) == 2
+
+
 def test_without_an_insert_id_the_content_names_the_happening() -> None:
     bare = {"insertId": ...}
     one = gcp.unpack(raw(version_update(entry=bare)))

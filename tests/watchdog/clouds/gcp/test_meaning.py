@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.watchdog.clouds.gcp.events import MASKED_DISABLE, audit, raw, version_update
+from tests.watchdog.clouds.gcp.events import MASKED_DISABLE, asset, audit, raw, version_update
 from tests.watchdog.clouds.gcp.readout import labelled
 from tests.watchdog.clouds.gcp.world import (
+    APP,
+    DATABASE,
+    ENCRYPTER_DECRYPTER,
     FILTER,
     GLOBEX,
     GLOBEX_FOLDER,
@@ -22,7 +25,9 @@ from tests.watchdog.clouds.gcp.world import (
     PERIMETER,
     ROLE,
     SINK,
+    STORAGE,
     TOPIC,
+    account,
     register,
 )
 from watchdog.clouds import gcp
@@ -116,9 +121,28 @@ def test_methods_and_services_are_compared_without_regard_to_case(method: str, s
     assert effects(audit(method, f"{KEY}/cryptoKeyVersions/3", MASKED_DISABLE, service=service)) == {"key_disabled"}
 
 
-@pytest.mark.parametrize("service", [f"{KMS}.example", "kms.googleapis.com", "", None])
+@pytest.mark.parametrize("service", ["", None, 5])
+def test_a_record_of_a_key_without_its_service_is_one_of_cloud_kms(service: object) -> None:
+    assert effects(audit("UpdateCryptoKeyVersion", f"{KEY}/cryptoKeyVersions/3", MASKED_DISABLE, service=service)) == {
+        "key_disabled"
+    }
+
+
+@pytest.mark.parametrize("method", ["", None, "a.method."])
+def test_a_record_of_a_registered_key_without_its_method_is_put_aside(method: str) -> None:
+    assert effects(audit(method, f"{KEY}/cryptoKeyVersions/3", {})) == {"unreadable"}
+    assert effects(audit(method, f"{KEY}-2/cryptoKeyVersions/3", {})) == {"no_effect"}
+
+
+@pytest.mark.parametrize("service", [f"{KMS}.example", "kms.googleapis.com"])
 def test_another_service_says_nothing(service: str | None) -> None:
     assert effects(audit("DestroyCryptoKeyVersion", f"{KEY}/cryptoKeyVersions/3", service=service)) == {"no_effect"}
+
+
+@pytest.mark.parametrize("now", [{}, {"labels": {"a": "b"}}, {"state": None}, {"state": 5}])
+def test_an_asset_whose_state_is_not_told_must_be_probed(now: dict[str, Any]) -> None:
+    (signal,) = signals(asset(f"{KEY}/cryptoKeyVersions/3", now, {"state": "ENABLED"}))
+    assert (signal.effect, signal.version, signal.probe) == ("key_changed", "3", True)
 
 
 @pytest.mark.parametrize("version", ["3", "33", "30"])
@@ -129,10 +153,26 @@ def test_versions_are_compared_whole(version: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [f"{KEY}-2", KEY.replace("keyRings/acme", "keyRings/acme-2"), KEY.replace("payroll", "Payroll"), f"x{KEY}"]
+    "name",
+    [
+        f"{KEY}-2",
+        KEY.replace("keyRings/acme", "keyRings/acme-2"),
+        KEY.replace("payroll", "Payroll"),
+        f"x{KEY}",
+        f"//cloudkms.googleapis.com.example/{KEY}",
+        f"//cloudkms.example/{KEY}",
+    ],
 )
 def test_a_name_that_only_looks_like_it_is_another_key(name: str) -> None:
     assert effects(audit("DestroyCryptoKeyVersion", f"{name}/cryptoKeyVersions/3", {})) == {"no_effect"}
+
+
+@pytest.mark.parametrize(
+    ("version", "effect"), [("1", "key_changed"), (1, "key_changed"), ("2", "rotated"), (3, "rotated")]
+)
+def test_a_new_primary_is_judged_by_its_registered_state(version: object, effect: str) -> None:
+    request = {"name": KEY, "cryptoKeyVersionId": version}
+    assert effects(audit("UpdateCryptoKeyPrimaryVersion", KEY, request)) == {effect}
 
 
 def test_resource_and_method_are_enough() -> None:
@@ -351,3 +391,24 @@ def test_an_empty_delta_says_that_nothing_changed() -> None:
 def test_a_long_reason_is_cut() -> None:
     content = audit("A" * 5000, f"{KEY}/cryptoKeyVersions/3")
     assert all(len(signal.reason) < 1100 for signal in signals(content))
+
+
+def test_a_grant_without_a_time_limit_ends_the_clock_of_one_with_it() -> None:
+    """One is the news of the other only when both tell of the same means (watchdog/health.py)."""
+    accounts = [account(email) for email in (STORAGE, DATABASE, APP)]
+    held = {"role": ENCRYPTER_DECRYPTER, "members": accounts}
+    timed = held | {"condition": {"expression": 'request.time < timestamp("2030-01-01T00:00:00Z")'}}
+    before, after = (
+        signals(audit("SetIamPolicy", KEY, {"policy": {"bindings": [binding]}}))[0] for binding in (timed, held)
+    )
+    assert (before.effect, after.effect) == ("expiry_ahead", "access_granted")
+    assert before.means == after.means
+
+
+@pytest.mark.parametrize("method", ["DeleteKeyRing", "google.cloud.kms.v2.Rings.FreezeKeyRing"])
+def test_an_unknown_write_on_a_ring_asks_for_its_keys(method: str) -> None:
+    ring = KEY.rpartition("/cryptoKeys/")[0]
+    found = signals(audit(method, ring, {"name": ring}))
+    assert {(signal.key, signal.effect, signal.probe) for signal in found} >= {(KEY, "key_changed", True)}
+    assert effects(audit(method, f"{ring}-2", {})) == {"no_effect"}
+    assert effects(audit("CreateCryptoKey", ring, {})) == {"no_effect"}
