@@ -11,6 +11,9 @@ not, the sweep works it).
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -23,10 +26,11 @@ from workers.feeds.interface import Received
 from workers.intake import InCommit, Intake
 from workers.registry import Registry
 from workers.runtime import Runtime
-from workers.samples import story
-from workers.samples.story import Chapter
 from workers.settings import SYNTHETIC
 from workers.store.interface import Arrived, Carries, Unit
+
+if TYPE_CHECKING:
+    from workers.samples.story import Chapter
 
 EVERY = timedelta(days=1)
 AGAIN = timedelta(minutes=10)
@@ -60,7 +64,17 @@ class Reserved(Registry):
 @lru_cache(maxsize=1)
 def register() -> Register:
     """The demo's register: one customer on each cloud, with one key."""
-    return Register(story.document(), 1)
+    return Register(_story().document(), 1)
+
+
+def _story() -> ModuleType:
+    """Return the demo's story; only a process that puts a record in, or sees one come out, pays for the import."""
+    return import_module("workers.samples.story")
+
+
+def _chapter(cloud: str, seed: int) -> "Chapter":
+    (found,) = [one for one in _story().chapters(seed) if one.cloud == cloud]
+    return cast("Chapter", found)
 
 
 def passages(unit: Unit, names: Sequence[str]) -> dict[str, Passage]:
@@ -102,7 +116,7 @@ def _is_due(passage: Passage, now: datetime) -> bool:
 def _put_in(runtime: Runtime, cloud: str, on_quarantine: InCommit, now: datetime) -> list[tuple[int, Carries]]:
     at = now.replace(microsecond=0)
     # The ids of a seed are its own: this happening is another one than yesterday's.
-    (chapter,) = [one for one in story.chapters(int(at.timestamp())) if one.cloud == cloud]
+    chapter = _chapter(cloud, int(at.timestamp()))
     _note(runtime, cloud, lambda passage: msgspec.structs.replace(passage, put_in_at=at), now)
     intake = Intake(runtime.store, Reserved(runtime.store), clouds.cloud, on_quarantine=on_quarantine, now=lambda: now)
     messages = [
@@ -142,8 +156,7 @@ def come_out(runtime: Runtime, unit: Unit, arrived: Arrived, *, now: datetime) -
         register=reserved, table=world.table, routing=world.routing, steps=world.steps, number=lambda: 0
     )  # its incident takes no number away
     changes = observe(signals, Known(healths={}), alone, received_at=arrived.received_at, now=now)
-    (chapter,) = [one for one in story.chapters(0) if one.cloud == arrived.cloud]
-    trouble = _trouble(chapter, signals, changes, arrived.received_at)
+    trouble = _trouble(_chapter(arrived.cloud, 0), signals, changes, arrived.received_at)
     before = _read(unit, arrived.cloud)
     seen_at = now if trouble is None else before.seen_at
     _write(unit, arrived.cloud, msgspec.structs.replace(before, seen_at=seen_at, trouble=trouble), now)
@@ -154,7 +167,7 @@ def come_out(runtime: Runtime, unit: Unit, arrived: Arrived, *, now: datetime) -
     return effects
 
 
-def _trouble(chapter: Chapter, signals: Sequence[Signal], changes: Changes, at: datetime) -> str | None:
+def _trouble(chapter: "Chapter", signals: Sequence[Signal], changes: Changes, at: datetime) -> str | None:
     """Say in what a synthetic record came out wrong; None when all of it is as it must be."""
     lost = [signal for signal in signals if signal.effect in LOSS]
     if [signal.key for signal in lost] != [chapter.key]:
