@@ -5,7 +5,6 @@ Grid namespace, a folder): what comes by such a path is believed only for the cu
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
 from watchdog.register import Register
 from watchdog.signals import Signal
@@ -29,4 +28,4 @@ def _may_speak(signal: Signal, register: Register, customers: Collection[str]) -
 def _distrusted(signal: Signal) -> Signal:
     """Keep what tells people where to look, and nothing by which it could change a key's health."""
     reason = f"Not believed, because it came by a feed that is set up for others: {signal.reason}"
-    return replace(Signal(effect=Effect.UNTRUSTED, reason=reason), event_id=signal.event_id)
+    return Signal(effect=Effect.UNTRUSTED, reason=reason, event_id=signal.event_id)

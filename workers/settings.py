@@ -372,9 +372,7 @@ def _cloud(options: Mapping[str, Any], kind: FeedKind, place: str, faults: list[
     return kind.clouds[0]
 
 
-def _customers(
-    options: Mapping[str, Any], place: str, faults: list[SettingsFault]
-) -> tuple[str, ...] | None:  # fmt: skip
+def _customers(options: Mapping[str, Any], place: str, faults: list[SettingsFault]) -> tuple[str, ...] | None:
     wanted = options.get("customers")
     if wanted is None:
         return None

@@ -25,6 +25,7 @@ from azure.identity import DefaultAzureCredential
 from msgspec import Raw, Struct
 
 from workers.clouds.azure.addresses import secure
+from workers.clouds.azure.entra import signed_in, signed_out
 from workers.clouds.azure.faults import answered, fault_of
 from workers.feeds.interface import FeedFault, Reason, Received
 
@@ -340,19 +341,14 @@ class EventGridSource:
         return self._client
 
     def _identity(self) -> TokenCredential:
-        try:
-            self._entra = self._credential()
-        except ValueError as error:  # azure-identity reads its settings from the environment
-            raise FeedFault(Reason.SETTINGS, f"no Entra identity for {self._place}: {error}") from error
+        self._entra = signed_in(self._credential, self._place)
         return self._entra
 
     def _disconnect(self) -> None:
         if self._client is not None:
             self._client.close()
             self._client = None
-            close = getattr(self._entra, "close", None)  # azure-identity's have one, their protocol has none
-            if close is not None:
-                close()
+            signed_out(self._entra)
 
     def _ask(self, operation: str, content: object, seconds: float, **query: object) -> bytes:
         """Ask the broker; return the body of its answer. Raises FeedFault."""

@@ -24,6 +24,7 @@ from azure.storage.queue import QueueClient, QueueMessage
 
 from watchdog.clouds.azure.fields import unbased
 from workers.clouds.azure.addresses import secure
+from workers.clouds.azure.entra import signed_in, signed_out
 from workers.clouds.azure.faults import fault_of
 from workers.feeds.interface import FeedFault, Reason, Received
 
@@ -248,10 +249,7 @@ class StorageQueueSource:
 
     def _secret(self) -> AzureSasCredential | AzureNamedKeyCredential | TokenCredential:
         if self._key is None:
-            try:
-                self._entra = self._credential()
-            except ValueError as error:  # azure-identity reads its settings from the environment
-                raise FeedFault(Reason.SETTINGS, f"no Entra identity for {self._place}: {error}") from error
+            self._entra = signed_in(self._credential, self._place)
             return self._entra
         if _is_signature(self._key):
             return AzureSasCredential(self._key.lstrip("?"))
@@ -262,9 +260,7 @@ class StorageQueueSource:
             if self._client is not None:
                 self._client.close()
                 self._client = None
-                close = getattr(self._entra, "close", None)  # azure-identity's have one, their protocol has none
-                if close is not None:
-                    close()
+                signed_out(self._entra)
 
 
 def _queue_in(url: str) -> tuple[str, str, str]:

@@ -31,6 +31,7 @@ from tests.event_grid_server import KEY, SUBSCRIPTION, TOPIC, Answer, EventGrid,
 from tests.servers import free_port
 from tests.watchdog.clouds.azure.records import attributes, audit, cloud_event, forwarded, topic
 from tests.watchdog.clouds.azure.world import DATA_KEY, V1, document
+from tests.workers.feeds.consuming import running, until
 from watchdog import clouds
 from workers.consumer import WAIT, Consumer
 from workers.feeds import event_grid
@@ -758,24 +759,6 @@ class Process:
     def quarantine(self) -> list[tuple[str, bytes]]:
         with self.store.read() as unit:
             return [(piece.place, piece.body) for _, piece in unit.quarantined(50)]
-
-
-@contextmanager
-def running(process: Process) -> Iterator[Process]:
-    process.thread.start()
-    try:
-        yield process
-    finally:
-        process.stop.set()
-        process.thread.join(20)
-        assert not process.thread.is_alive()
-
-
-def until(holds: Callable[[], object], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.02)
 
 
 def expiring(name: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from google.pubsub_v1 import types
 from tests.pubsub_server import Feed, PubSub, PubSubServer, emulator, emulator_jar, served
 from tests.watchdog.clouds.gcp import world
 from tests.watchdog.clouds.gcp.events import raw, version_update
+from tests.workers.feeds.consuming import running
 from watchdog.clouds import cloud
 from workers.clouds.gcp.faults import answered, fault_of
 from workers.consumer import Consumer
@@ -741,17 +742,6 @@ class Process:
     def quarantined(self) -> list[str]:
         with self.store.read() as unit:
             return [piece.reason for _, piece in unit.quarantined(100)]
-
-
-@contextmanager
-def running(process: Process) -> Iterator[Process]:
-    process.thread.start()
-    try:
-        yield process
-    finally:
-        process.stop.set()
-        process.thread.join(20)
-        assert not process.thread.is_alive()
 
 
 def disabled(version: str, insert_id: str) -> bytes:

@@ -16,6 +16,7 @@ from botocore.stub import Stubber
 from tests.moto_server import Moto
 from tests.servers import free_port
 from tests.workers.fakes import FakeCloud, disabled, message
+from tests.workers.feeds.consuming import running, until
 from tests.worlds import ACME_KEY, document, key
 from workers.consumer import WAIT, Consumer
 from workers.feeds.interface import FeedFault, Reason, Received
@@ -163,24 +164,6 @@ class Process:
         with self.store.read() as unit:
             rows = [unit.arrived(row) for row, _ in unit.arrived_due(datetime.now(UTC), 1000)]
         return sorted(row.event_id for row in rows if row is not None)
-
-
-@contextmanager
-def running(process: Process) -> Iterator[Process]:
-    process.thread.start()
-    try:
-        yield process
-    finally:
-        process.stop.set()
-        process.thread.join(20)
-        assert not process.thread.is_alive()
-
-
-def until(holds: Any, seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.05)
 
 
 @pytest.mark.servers

@@ -5,8 +5,8 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -21,6 +21,7 @@ from tests.azurite import ACCOUNT, KEY, Azurite, azurite_or_skip
 from tests.servers import free_port
 from tests.watchdog.clouds.azure.records import topic
 from tests.watchdog.clouds.azure.world import document
+from tests.workers.feeds.consuming import running, until
 from watchdog import clouds
 from workers.consumer import WAIT, Consumer
 from workers.feeds import storage_queue
@@ -320,24 +321,6 @@ class Process:
     def quarantine(self) -> list[tuple[str, bytes]]:
         with self.store.read() as unit:
             return [(piece.place, piece.body) for _, piece in unit.quarantined(50)]
-
-
-@contextmanager
-def running(process: Process) -> Iterator[Process]:
-    process.thread.start()
-    try:
-        yield process
-    finally:
-        process.stop.set()
-        process.thread.join(20)
-        assert not process.thread.is_alive()
-
-
-def until(holds: Callable[[], object], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.05)
 
 
 def expired(name: str) -> dict[str, Any]:

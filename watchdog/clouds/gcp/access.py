@@ -120,16 +120,7 @@ def judge(
     if not members:
         return None
     bindings = bindings_in(policy)
-    answers = [held(member, bindings, key, level, index, at) for member in members]
-    worst = _worst(answers)
-    hit = [answer.member for answer in answers if answer.hold is min(answers, key=lambda one: one.hold).hold]
-    speaks_of_one = len(answers) == 1 or (worst.effect is not Effect.ACCESS_GRANTED and len(hit) == 1)
-    return _of_member(worst, hit[0], key, index) if speaks_of_one else worst
-
-
-def _of_member(verdict: Verdict, member: str, key: RegisteredKey, index: Index) -> Verdict:
-    """Bind a verdict to one member, where the key has others whose rights it says nothing of."""
-    return replace(verdict, part=member) if len(index.principals[key.id]) > 1 else verdict
+    return _worst([held(member, bindings, key, level, index, at) for member in members], key, index)
 
 
 def registered_members(key: RegisteredKey, level: str, index: Index) -> list[str]:
@@ -211,11 +202,18 @@ def _is_dead(member: str, bindings: Iterable[Binding]) -> bool:
     )
 
 
-def _worst(answers: Sequence[Answer]) -> Verdict:
-    worst = min(answers, key=lambda answer: answer.hold)
-    same = [answer for answer in answers if answer.hold is worst.hold]
+def _worst(answers: Sequence[Answer], key: RegisteredKey, index: Index) -> Verdict:
+    """Let the worst answers decide; where the key has further members, say of which single one they speak."""
+    hold = min(answer.hold for answer in answers)
+    same = [answer for answer in answers if answer.hold is hold]
+    verdict = _of_alike(hold, same)
+    speaks_of_one = len(same) == 1 and len(index.principals[key.id]) > 1
+    return replace(verdict, part=same[0].member) if speaks_of_one else verdict
+
+
+def _of_alike(hold: Hold, same: Sequence[Answer]) -> Verdict:
     who = _named(same)
-    match worst.hold:
+    match hold:
         case Hold.NONE:
             dead = all(answer.dead for answer in same)
             extra = " What stands there is a dead entry of a deleted account." if dead else ""
@@ -283,13 +281,14 @@ def judge_changes(
         role = index.normal(grant.role)
         for member in grant.members:
             mine = [change for change in changes if change.member == member and index.normal(change.role) == role]
-            if any(not one.adds and one.condition == (grant.condition or "") for one in mine) or any(
-                one.adds for one in mine
-            ):
-                settled |= {(member, one.role) for one in mine}
-                lost = any(not one.adds and one.condition == (grant.condition or "") for one in mine)
-                after = _after(held(member, added, key, level, index, at), lost=lost)
-                hit += [_of_member(verdict, member, key, index) for verdict in after]
+            lost = any(not one.adds and one.condition == (grant.condition or "") for one in mine)
+            if not lost and not any(one.adds for one in mine):
+                continue
+            settled |= {(member, one.role) for one in mine}
+            answer = held(member, added, key, level, index, at)
+            # An addition alone that gives too little changes nothing.
+            if lost or answer.hold not in (Hold.NONE, Hold.PART):
+                hit.append(_worst([answer], key, index))
     suspects = [change for change in changes if (change.member, change.role) not in settled]
     if any(_may_matter(change, key, index) for change in suspects):
         reason = (
@@ -311,13 +310,6 @@ SEVERITY = (
     Effect.EXPIRY_AHEAD,
     Effect.ACCESS_GRANTED,
 )
-
-
-def _after(answer: Answer, *, lost: bool) -> list[Verdict]:
-    """Tell what a member has by what was added; an addition alone that gives too little changes nothing."""
-    if answer.hold in (Hold.NONE, Hold.PART) and not lost:
-        return []
-    return [_worst([answer])]
 
 
 def _may_matter(change: Change, key: RegisteredKey, index: Index) -> bool:

@@ -90,7 +90,7 @@ class Loss(Struct, frozen=True, kw_only=True):
         found = VERSION.fullmatch(self.subject or "")
         if found:
             return [found[1]]
-        return [one.version for one in self.gcp.versions if one.in_use]
+        return list(self.key.versions)
 
 
 def steps(

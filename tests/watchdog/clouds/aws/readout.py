@@ -1,36 +1,11 @@
-"""From a delivery to the words of the labels: what came out, as plain dictionaries that can be compared."""
+"""The readout of AWS."""
 
-from typing import Any
+from functools import partial
 
-from watchdog.clouds import aws
-from watchdog.register import Register
-from watchdog.signals import Signal
-from watchdog.words import Effect
+from tests.watchdog.clouds import readout
+from tests.watchdog.clouds.readout import labelled, ordered
+from watchdog import clouds
 
-FIELDS = ("key", "fault", "cause")
+told = partial(readout.told, clouds.cloud("aws"))
 
-
-def labelled(signal: Signal, *, means: bool = False) -> dict[str, Any]:
-    """Say a signal in the words of the labels; null and false fields are left out."""
-    found: dict[str, Any] = {"effect": signal.effect.value}
-    for name in (*FIELDS, "means") if means else FIELDS:
-        value = getattr(signal, name)
-        if value:
-            found[name] = str(value)
-    if signal.deadline:
-        found["deadline"] = f"{signal.deadline:%Y-%m-%dT%H:%M:%SZ}"
-    return found | {name: True for name in ("probe", "partial") if getattr(signal, name)}
-
-
-def told(body: bytes, register: Register, *, triage_knows: bool = True, means: bool = False) -> list[dict[str, Any]]:
-    """Take a whole delivery: every signal that is not noise, else one `no_effect`; sorted like a multiset."""
-    unpacked = aws.unpack(body, register=register if triage_knows else None)
-    found = [{"effect": "unreadable"} for _ in unpacked.broken]
-    for entry in unpacked.entries:
-        found += [labelled(signal, means=means) for signal in aws.meaning(entry.raw, register)]
-    return ordered([one for one in found if one["effect"] != Effect.NO_EFFECT] or [{"effect": "no_effect"}])
-
-
-def ordered(labels: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Sort labels for comparing as a multiset."""
-    return sorted(labels, key=lambda label: sorted((name, str(value)) for name, value in label.items()))
+__all__ = ["labelled", "ordered", "told"]
