@@ -31,7 +31,7 @@ from workers.store.interface import ProcessSeen, StoreUnavailable, Unit, Unreada
 from workers.working import Work
 
 BEAT_EVERY = timedelta(seconds=10)
-LEAVE_AFTER = 8.0
+LEAVE_AFTER = 6.5
 """Seconds that a process which is asked to stop waits at most for a far end that hangs; less than any supervisor waits.
 
 Whatever it had begun is begun again by others, as after a crash: a notice at the worst goes out twice.
