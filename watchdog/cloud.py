@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from watchdog.coverage import Way
 from watchdog.register import Register, RegisteredKey
 from watchdog.repair import Step
 from watchdog.signals import Signal
@@ -111,6 +112,13 @@ class Cloud(Protocol):
         cause: Cause | None = None,
     ) -> Sequence[Step]:
         """The ordered steps that undo one loss of one key, with exact commands, an owner each."""
+        ...
+
+    def ways(self, key: RegisteredKey, register: Register) -> Sequence[Way]:
+        """By which ways audit records about a key come in, as far as the register says so: the owner's, the vendor's.
+
+        Two keys with a way in common give equal values of it. What `meaning` puts into `Signal.route` is `Way.route`.
+        """
         ...
 
     def catalogue(self) -> Sequence[Row]:

@@ -157,6 +157,24 @@ class Terms(Part, frozen=True):
     sha256: str | None = None
 
 
+class Deviation(Part, frozen=True):
+    """A pre-flight check that is agreed to fail: its id (`aws.deletion_window`), who answers for it, why, how long."""
+
+    check: Text
+    owner: Text
+    reason: Text
+    until: date | None = None
+
+
+class Statement(Part, frozen=True):
+    """What the customer has said about a pre-flight check that nobody else can verify."""
+
+    check: Text
+    by: Text
+    on: date
+    words: str = ""
+
+
 class KeyException(Part, frozen=True):
     """The reviewed exception by which the customer's own key is used."""
 
@@ -165,6 +183,8 @@ class KeyException(Part, frozen=True):
     approved_on: date | None = None
     review_by: date | None = None
     terms: Terms | None = None
+    deviations: list[Deviation] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
 
 
 class KeyEntry(Part, frozen=True):

@@ -26,7 +26,8 @@ class Signal:
     the provider's full name of what is concerned where that is less than the key. `part` names what can be lost and
     given back by itself (one of several principals, a perimeter, an endpoint). `customer` is set when the record
     speaks of a customer's feed, not of a key. `long_operation` is the provider's id of an operation that takes its time
-    and is told of at its beginning and its end: two signals of one id are one happening.
+    and is told of at its beginning and its end: two signals of one id are one happening. `route` is the way of audit
+    records that this one is a sign of life of (`watchdog.coverage`), set on what is believed only.
     """
 
     effect: Effect
@@ -49,3 +50,4 @@ class Signal:
     event_id: str | None = None
     probe: bool = False
     partial: bool = False
+    route: str | None = None

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from watchdog.cloud import Broken, Entry, Pointer, Row, Unpacked
+from watchdog.coverage import Way
 from watchdog.register import Register, RegisteredKey
 from watchdog.repair import Step
 from watchdog.signals import Signal
@@ -87,6 +88,9 @@ class FakeCloud:
         subject: str | None = None,
         cause: Cause | None = None,
     ) -> Sequence[Step]:
+        return ()
+
+    def ways(self, key: RegisteredKey, register: Register) -> Sequence[Way]:
         return ()
 
     def catalogue(self) -> Sequence[Row]:

@@ -8,7 +8,8 @@ from watchdog.clouds.aws.catalogue import catalogue, filters
 from watchdog.clouds.aws.envelope import unpack
 from watchdog.clouds.aws.meaning import meaning
 from watchdog.clouds.aws.repair import steps
+from watchdog.clouds.aws.routes import ways
 
 NAME = "aws"
 
-__all__ = ["NAME", "catalogue", "filters", "meaning", "steps", "unpack"]
+__all__ = ["NAME", "catalogue", "filters", "meaning", "steps", "unpack", "ways"]

@@ -4,7 +4,8 @@ from watchdog.clouds.azure.catalogue import catalogue, filters
 from watchdog.clouds.azure.envelope import unpack
 from watchdog.clouds.azure.meaning import meaning
 from watchdog.clouds.azure.repair import steps
+from watchdog.clouds.azure.routes import ways
 
 NAME = "azure"
 
-__all__ = ["NAME", "catalogue", "filters", "meaning", "steps", "unpack"]
+__all__ = ["NAME", "catalogue", "filters", "meaning", "steps", "unpack", "ways"]

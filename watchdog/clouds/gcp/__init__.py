@@ -4,7 +4,8 @@ from watchdog.clouds.gcp.catalogue import catalogue, filters
 from watchdog.clouds.gcp.envelope import unpack
 from watchdog.clouds.gcp.meaning import meaning
 from watchdog.clouds.gcp.repair import steps
+from watchdog.clouds.gcp.routes import ways
 
 NAME = "gcp"
 
-__all__ = ["NAME", "catalogue", "filters", "meaning", "steps", "unpack"]
+__all__ = ["NAME", "catalogue", "filters", "meaning", "steps", "unpack", "ways"]
