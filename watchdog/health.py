@@ -55,7 +55,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """All that is known about one key (or about the watch of one customer), and what the last probe said."""
+    """All that is known about one key (or about the watch of one customer), and what the last probe said.
+
+    `resolved` are the times at which incidents about it ended on proof lately: one that comes and goes is flapping.
+    """
 
     subject: str
     marks: tuple[Mark, ...] = ()
@@ -63,6 +66,7 @@ class Health:
     probed_at: datetime | None = None
     probe_passed: bool | None = None
     probe_words: str | None = None
+    resolved: tuple[datetime, ...] = ()
 
 
 class Slot(StrEnum):

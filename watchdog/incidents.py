@@ -14,6 +14,12 @@ _EARLIER = timedelta(hours=1)
 GROUPING = timedelta(minutes=2)
 """How long losses of further versions are gathered: Terraform takes a key's versions one by one (gcp.md 3.1, A8)."""
 
+FLAPPING = timedelta(hours=1)
+"""A key that is lost again so soon after it was proven back is flapping."""
+
+HOLD, HOLD_MOST = timedelta(minutes=10), timedelta(hours=1)
+"""How long a flapping key must stay well before its incident ends: twice as long each time, and the most."""
+
 _BAD = (Stage.AT_RISK, Stage.IMPAIRED, Stage.DELETION_SCHEDULED, Stage.IRREVERSIBLE_SOON, Stage.LOST)
 _SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.ERROR, Severity.CRITICAL)
 
@@ -33,7 +39,8 @@ class Incident:
     """The state of an incident. `alert` names the alert that is open at the paging service for it (None: none yet).
 
     `resolved_by` names who decided that it is over, and why; None when a check proved it. `versions` are the versions
-    of keys that people were told to be lost, and that still are.
+    of keys that people were told to be lost, and that still are. `flaps` counts the incidents about the same that had
+    ended shortly before this one began.
     """
 
     id: str
@@ -52,6 +59,7 @@ class Incident:
     resolved_by: str | None = None
     check_at: datetime | None = None
     versions: tuple[tuple[str, str], ...] = ()
+    flaps: int = 0
 
     @property
     def turn(self) -> int:
@@ -124,6 +132,26 @@ def _held(incident: Incident, now: Standing) -> Standing:
     return replace(now, stage=incident.stage, severity=incident.severity, headline_at=incident.headline_at)
 
 
+def _steadied(incident: Incident, now: Standing, at: datetime) -> Standing:
+    """Return the standing, but not the end of an incident whose key has come and gone: it is held open for a while.
+
+    A named decision ends it all the same. What opens is never held.
+    """
+    if now.stage is not Stage.RESOLVED or now.decided_by is not None or not incident.is_open:
+        return now
+    flaps = incident.flaps + sum(turn.why == "relapsed" for turn in incident.turns)
+    if not flaps:
+        return now
+    since = incident.turns[-1].at if incident.stage is Stage.RECOVERING else at
+    until = since + min(HOLD * 2 ** min(flaps - 1, 10), HOLD_MOST)
+    return now if at >= until else replace(now, stage=Stage.RECOVERING, check_at=until)
+
+
+def flaps_before(resolved: Iterable[datetime], *, at: datetime) -> int:
+    """Return how many of these ends of incidents lie so shortly before `at` that a new incident means flapping."""
+    return sum(at - end < FLAPPING for end in resolved)
+
+
 def _fault(assessments: Iterable[Assessment]) -> Fault:
     faults = {found.fault for found in assessments}
     for fault in (Fault.CUSTOMER, Fault.VENDOR, Fault.PROVIDER):
@@ -136,12 +164,14 @@ def reason_to_tell(incident: Incident | None, now: Standing, *, at: datetime) ->
     """Say by name why people must hear of this standing; None when nothing has changed that they must know."""
     if incident is None:
         return "opened" if now.stage in _BAD else None
-    now = _held(incident, now)
+    proven = now.stage is Stage.RESOLVED
+    now = _steadied(incident, _held(incident, now), at)
     if now.stage is Stage.RESOLVED:
         why = "decided" if now.decided_by else "proven"
         return None if incident.stage is Stage.RESOLVED else why
     if now.stage is Stage.RECOVERING:
-        return None if incident.stage is Stage.RECOVERING else "recovered, unproven"
+        why = "recovered, flapping" if proven else "recovered, unproven"
+        return None if incident.stage is Stage.RECOVERING else why
     if incident.stage not in _BAD:
         return "relapsed"
     change = _BAD.index(now.stage) - _BAD.index(incident.stage)
@@ -172,7 +202,7 @@ def _is_earlier(new: datetime | None, old: datetime | None) -> bool:
 
 def follow(incident: Incident, now: Standing, why: str | None, *, at: datetime) -> Incident:
     """Return the incident at its new standing; with a reason to tell it takes a turn."""
-    now = _held(incident, now)
+    now = _steadied(incident, _held(incident, now), at)
     told = now.versions if why is not None else now.versions & set(incident.versions)
     waits = why is None and now.stage in _BAD and _untold(incident, now)
     checks = [moment for moment in (now.check_at, _gathered_at(incident) if waits else None) if moment is not None]
@@ -194,9 +224,9 @@ def follow(incident: Incident, now: Standing, why: str | None, *, at: datetime) 
 
 
 def opened(
-    number: Callable[[], int], customer: str, subjects: Sequence[str], now: Standing, *, at: datetime
+    number: Callable[[], int], customer: str, subjects: Sequence[str], now: Standing, *, at: datetime, flaps: int = 0
 ) -> Incident:
-    """Open an incident at its first standing."""
+    """Open an incident at its first standing. `flaps`: see `Incident`."""
     return Incident(
         id=f"KW-{number()}",
         customer=customer,
@@ -209,6 +239,7 @@ def opened(
         headline_at=now.headline_at,
         check_at=now.check_at,
         versions=tuple(sorted(now.versions)),
+        flaps=flaps,
     )
 
 

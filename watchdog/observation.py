@@ -142,6 +142,12 @@ def _follow(
     if why is not None:
         moved = _tell(changes, moved, incident, assessments, healths, world, now)
     changes.incidents.append(moved)
+    if not moved.is_open and moved.resolved_by is None:
+        for subject, found in assessments.items():
+            lately = (end for end in healths[subject].resolved if now - end < incidents.FLAPPING)
+            ended = replace(healths[subject], resolved=(*lately, now))
+            changes.was.setdefault(subject, found.verdict)
+            changes.healths[subject] = (ended, found)
 
 
 def _open(
@@ -149,7 +155,8 @@ def _open(
     world: World, now: datetime,
 ) -> None:  # fmt: skip
     standing = incidents.standing(assessments)
-    incident = incidents.opened(world.number, customer, list(assessments), standing, at=now)
+    flaps = max(incidents.flaps_before(healths[subject].resolved, at=now) for subject in assessments)
+    incident = incidents.opened(world.number, customer, list(assessments), standing, at=now, flaps=flaps)
     changes.incidents.append(_tell(changes, incident, None, assessments, healths, world, now))
 
 

@@ -585,6 +585,14 @@ def recovering() -> Facts:
     )
 
 
+def flapping() -> Facts:
+    """Proven by a check, but lost and proven back before within the hour."""
+    proven = Verified(at=SEEN_AT, passed=True, words="state and use are proven")
+    known = recovering()
+    keys = tuple(replace(one, verdict=Verdict.HEALTHY, verified=proven) for one in known.keys)
+    return replace(known, why="recovered, flapping", keys=keys)
+
+
 def resolved() -> Facts:
     """Proven by a check."""
     now = datetime(2026, 12, 1, 11, 42, tzinfo=UTC)
@@ -750,6 +758,7 @@ INCIDENTS: dict[str, Callable[[], Facts]] = {
         feed,
         expiry,
         recovering,
+        flapping,
         resolved,
         decided,
         cleared,

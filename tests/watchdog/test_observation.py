@@ -20,6 +20,7 @@ from tests.worlds import (
     stores,
 )
 from watchdog.health import Origin
+from watchdog.incidents import Incident
 from watchdog.notices import Facts, Kind, Notice, Reader
 from watchdog.signals import Signal
 from watchdog.words import Cause, Effect, Fault, Means, Severity, Stage, Verdict
@@ -279,3 +280,49 @@ def test_repeats_and_reordering_never_lose_the_alarm(signals: list[Signal], chan
     for story in stories:
         for incident in story.incidents.values():
             assert [n for n in story.notices if n.incident == incident.id and n.kind is Kind.ALARM]
+
+
+# ------------------------------------------------------------------------------------------------------------- flapping
+
+
+def _lost_and_proven(story: Story, minute: float) -> list[str]:
+    """Let the key be disabled at a minute, enabled two minutes later, proven a minute after; return what was told."""
+    kinds = [str(one.kind) for one in story.push(signal(Effect.KEY_DISABLED, minute, event=f"off-{minute}"))]
+    kinds += [str(one.kind) for one in story.push(signal(Effect.KEY_ENABLED, minute + 2, event=f"on-{minute}"))]
+    return sorted({*kinds, *(str(one.kind) for one in story.prove(ACME_KEY, T0 + (minute + 3) * MINUTE))})
+
+
+def _newest(story: Story) -> Incident:
+    return list(story.incidents.values())[-1]
+
+
+def test_a_key_that_comes_and_goes_opens_at_once_each_time_and_ends_only_when_it_stays_well() -> None:
+    story = Story()
+    assert "resolved" in _lost_and_proven(story, 0)
+    assert _lost_and_proven(story, 10) == ["alarm", "recovering"]
+    held = _newest(story)
+    assert (Stage.RECOVERING, T0 + 22 * MINUTE, 1) == (held.stage, held.check_at, held.flaps)
+
+    again = story.push(signal(Effect.KEY_DISABLED, 15, event="off again"))
+    assert Kind.ALARM in {one.kind for one in again if one.channel == "pager"}
+    story.push(signal(Effect.KEY_ENABLED, 16, event="on again"))
+    story.prove(ACME_KEY, T0 + 17 * MINUTE)
+    assert T0 + 36 * MINUTE == _newest(story).check_at
+
+    assert story.wait(T0 + 35 * MINUTE) == []
+    assert "resolved" in {str(one.kind) for one in story.wait(T0 + 36 * MINUTE)}
+    assert [Stage.RESOLVED] * 2 == [incident.stage for incident in story.incidents.values()]
+
+
+def test_a_key_that_was_well_for_an_hour_is_not_flapping() -> None:
+    story = Story()
+    _lost_and_proven(story, 0)
+    assert "resolved" in _lost_and_proven(story, 64)
+
+
+def test_a_named_decision_ends_a_flapping_incident_at_once() -> None:
+    story = Story()
+    _lost_and_proven(story, 0)
+    _lost_and_proven(story, 10)
+    told_now = story.prove(ACME_KEY, T0 + 14 * MINUTE, by=Origin.OPERATOR)
+    assert {Kind.RESOLVED} == {one.kind for one in told_now}
