@@ -17,7 +17,7 @@ SOON = timedelta(hours=24)
 """The last day before something is irreversible is a stage of its own (alerting.md 2.2)."""
 
 FRESH = timedelta(minutes=20)
-"""How long a passing probe or a successful use counts as proof of health."""
+"""How long a passing probe or a successful use counts as proof of health, of a key that is asked every five minutes."""
 
 WATCH = "watch:"
 """Prefix of the subject that stands for a customer's feeds (`watch:acme`), or for the vendor's own (`watch:vendor`)."""
@@ -48,6 +48,12 @@ class Assessment:
     split: str | None = None
     check_at: datetime | None = None
     complete: bool = True
+
+
+def fresh_for(key: RegisteredKey | None) -> timedelta:
+    """Return how long a proof of a key counts: `FRESH`, or four times the interval of one that is asked more rarely."""
+    probe = key.entry.probe if key else None
+    return max(FRESH, 4 * timedelta(seconds=probe.every_seconds)) if probe else FRESH
 
 
 def assess(health: Health, key: RegisteredKey | None, table: ImpactTable, steps: Steps, *, now: datetime) -> Assessment:
@@ -154,9 +160,9 @@ def _without_conditions(
     used = _last_use(health, key, judgement)
     checked = judgement.proven_at is not None and judgement.decided_by is None
     proofs = [*([used] if used else []), *([judgement.proven_at] if checked and judgement.proven_at else [])]
-    if health.probe_passed is None and health.probed_at is not None and now - health.probed_at < FRESH:
+    if health.probe_passed is None and health.probed_at is not None and now - health.probed_at < fresh_for(key):
         return Verdict.UNREACHABLE, health.probe_words or "the last probe could not tell"
-    if proofs and now - max(proofs) < FRESH:
+    if proofs and now - max(proofs) < fresh_for(key):
         return Verdict.HEALTHY, f"proven usable at {max(proofs):%Y-%m-%d %H:%M} UTC"
     if judgement.decided_by is not None:
         return Verdict.BLIND, f"nothing is known to be wrong, by decision of {judgement.decided_by}; no check proves it"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from watchdog.assessment import FRESH
+from watchdog.assessment import fresh_for
 from watchdog.health import LOSS_SLOTS, SETTLE, Condition, Health, Mark, Origin, Slot, judge
 from watchdog.incidents import VENDOR_WATCH
 from watchdog.places import place_of
@@ -415,7 +415,7 @@ def unreachable(
     said = f" ({silent.words})" if silent and silent.words else ""
     first = words or f"No answer about the key{said}."
     words = f"{first} {_ABOUT_CONTROL[control]} This says nothing about the key itself."
-    if look_back.passed_at is None or at - look_back.passed_at < FRESH:
+    if look_back.passed_at is None or at - look_back.passed_at < fresh_for(key):
         return Probed(at=at, passed=None, words=words, fault=fault)
     cause = Cause.THROTTLED if quota else Cause.TRANSIENT
     if control is Control.SOUND and any(one.slot in LOSS_SLOTS for one in look_back.open):

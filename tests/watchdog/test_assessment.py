@@ -19,6 +19,7 @@ from watchdog.notices import Deadline, Facts, Kind
 from watchdog.register import AwsKey, AwsMultiRegion, Consumer, KeyEntry, Register, RegisteredKey
 from watchdog.register_azure import AzureContainer
 from watchdog.register_gcp import GcpKey, GcpVersion
+from watchdog.register_probe import KeyProbe
 from watchdog.signals import Signal
 from watchdog.words import LOSS, Cause, Effect, Fault, Means, Severity, Stage, Verdict
 
@@ -59,6 +60,13 @@ def test_a_proof_makes_healthy_until_it_is_stale(known: Health) -> None:
     assert (Verdict.HEALTHY, Verdict.BLIND) == (fresh.verdict, stale.verdict)
     assert "2026-12-01 09:00 UTC" in fresh.why
     assert "the last proof is of 2026-12-01 09:00 UTC" in stale.why
+
+
+def test_a_key_that_is_asked_every_hour_is_proven_for_longer_than_one_that_is_asked_every_five_minutes() -> None:
+    entry = msgspec.structs.replace(key(ACME_KEY, *stores()), probe=KeyProbe(every_seconds=3600))
+    found = proven(Health(subject=ACME_KEY), 0)
+    verdicts = [judged(known=registered(entry=entry), found=found, at=T0 + age * HOUR).verdict for age in (3.9, 4)]
+    assert verdicts == [Verdict.HEALTHY, Verdict.BLIND]
 
 
 def test_a_named_decision_closes_but_is_no_proof_of_health() -> None:
