@@ -18,7 +18,7 @@ FLAPPING = timedelta(hours=1)
 """A key that is lost again so soon after it was proven back is flapping."""
 
 HOLD, HOLD_MOST = timedelta(minutes=15), timedelta(hours=1)
-"""How long a flapping key must stay well before its incident ends (alerting.md 5): twice as long each time, and the most."""
+"""How long a flapping key must stay well before its incident ends (alerting.md 5): first, then doubled, and at most."""
 
 _BAD = (Stage.AT_RISK, Stage.IMPAIRED, Stage.DELETION_SCHEDULED, Stage.IRREVERSIBLE_SOON, Stage.LOST)
 _SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.ERROR, Severity.CRITICAL)
