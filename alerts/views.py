@@ -31,6 +31,7 @@ GRAVITY = (
     Effect.KEY_CHANGED,
     Effect.PROTECTION_WEAKENED,
     Effect.FEED_TAMPERED,
+    Effect.FEED_SILENT,
 )
 """Which of several happenings names the incident: the hardest to undo first. The texts know a phrase for each."""
 
@@ -153,6 +154,8 @@ class View:
     happenings: tuple[Happening, ...]
     records: tuple[Record, ...]
     checks: tuple[Check, ...]
+    protections: tuple[Happening, ...]
+    silences: tuple[Happening, ...]
     stores: tuple[StoreLine, ...]
     plans: tuple[Plan, ...]
     reach: str  # gone | harmless | unsure | doomed | latent | split | partly | stops
@@ -177,6 +180,8 @@ def view(facts: Facts) -> View:
         happenings=happenings,
         records=records(happenings),
         checks=checks(keys),
+        protections=tuple(happening for happening in happenings if happening.check is not None),
+        silences=tuple(happening for happening in happenings if happening.effect is Effect.FEED_SILENT),
         stores=stores(facts),
         plans=plans(keys or facts.keys),
         reach=reach(facts),

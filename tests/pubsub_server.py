@@ -3,8 +3,9 @@
 What it does as the service does (gcp.md 6.3): an ack id belongs to one lease; a lease that ends, or is given up
 (deadline 0), brings the message again under another ack id; `delivery_attempt` is told only with a dead-letter policy,
 which moves a message away after its attempts; with exactly-once delivery an ack of a lease that has ended is refused by
-its ack id, without it such an ack is taken as if it counted; a stream gets no more than it said it would hold.
-What it does not do: filters, ordering, snapshots, push, retention, permissions.
+its ack id, without it such an ack is taken as if it counted; a stream gets no more than it said it would hold; a seek
+to a time brings acknowledged messages back where they are retained, and acknowledges what was published before.
+What it does not do: filters, ordering, snapshots, push, an end of retention, permissions.
 
 `python -m tests.pubsub_server PORT` runs it as a process of its own.
 """
@@ -78,6 +79,8 @@ class Line:
 
     settings: Any
     kept: dict[str, Kept] = field(default_factory=dict)
+    retained: dict[str, Any] = field(default_factory=dict)
+    """Messages that were acknowledged, where the settings say to retain them."""
     leases: dict[str, str] = field(default_factory=dict)
     """Every ack id that was ever handed out -> the message's id."""
 
@@ -219,7 +222,7 @@ class Matter:
                 if self._ack_refusals:
                     refused[ack_id] = self._ack_refusals.pop(0)
                 elif kept is not None:
-                    line.kept.pop(kept.message.message_id, None)
+                    self._settle(line, kept.message)
                 elif line.exactly_once:
                     refused[ack_id] = "PERMANENT_FAILURE_INVALID_ACK_ID"
             self.changed.notify_all()
@@ -243,6 +246,20 @@ class Matter:
             self.changed.notify_all()
             self._tell(refused)
         return empty_pb2.Empty()
+
+    def seek(self, request: Any) -> Any:
+        with self.changed:
+            line = self._line(request.subscription)
+            at = request.time.ToDatetime()
+            for message in [kept.message for kept in line.kept.values()]:
+                if message.publish_time.ToDatetime() < at:
+                    self._settle(line, message)
+            again = {name: one for name, one in line.retained.items() if one.publish_time.ToDatetime() >= at}
+            for name, message in again.items():
+                del line.retained[name]
+                line.kept[name] = Kept(message)
+            self.changed.notify_all()
+        return types.SeekResponse.pb()()
 
     def pull(self, request: Any) -> Any:
         with self.changed:
@@ -301,6 +318,11 @@ class Matter:
         if name not in self.lines:
             raise RefusedError(grpc.StatusCode.NOT_FOUND, f"Resource not found (resource={name}).")
         return self.lines[name]
+
+    def _settle(self, line: Line, message: Any) -> None:
+        line.kept.pop(message.message_id, None)
+        if line.settings.retain_acked_messages:
+            line.retained[message.message_id] = message
 
     def _spread(self, topic: str, message: Any) -> None:
         for line in self.lines.values():
@@ -431,6 +453,7 @@ def _subscriber(matter: Matter) -> Any:
         ),
         "Acknowledge": _unary(matter, "Acknowledge", matter.acknowledge, types.AcknowledgeRequest),
         "ModifyAckDeadline": _unary(matter, "ModifyAckDeadline", matter.modify, types.ModifyAckDeadlineRequest),
+        "Seek": _unary(matter, "Seek", matter.seek, types.SeekRequest),
         "Pull": _unary(matter, "Pull", matter.pull, types.PullRequest),
         "StreamingPull": grpc.stream_stream_rpc_method_handler(
             lambda requests, context: _stream(matter, requests, context),

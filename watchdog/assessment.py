@@ -139,9 +139,10 @@ def _without_clocks(health: Health, key: RegisteredKey | None, judgement: Judgem
         first = judgement.conditions[0]
         return Assessment(
             verdict=Verdict.BLIND if first.slot is Slot.FEED else Verdict.UNREACHABLE,
-            why=first.latest.reason,
+            why="; ".join(_reasons(judgement)),
             stage=Stage.AT_RISK,
-            severity=Severity.ERROR,
+            # What has fallen silent and is asked by nobody either is watched by nothing at all.
+            severity=Severity.CRITICAL if any(one.latest.unwatched for one in judgement.conditions) else Severity.ERROR,
             fault=_fault(judgement.conditions),
             judgement=judgement,
         )
@@ -358,7 +359,9 @@ def _repair(
         loss, means = loss_of(condition)
         effect = _to_undo(condition) or loss or condition.effect
         subject = condition.version or condition.latest.subject
-        for step in steps(effect, key, means or condition.means, subject, condition.latest.cause):
+        exact = condition.latest.step
+        plan = [exact] if exact else steps(effect, key, means or condition.means, subject, condition.latest.cause)
+        for step in plan:
             if step not in found and not _is_asked_for(step, found):
                 found.append(step)
     found += [step for step in _store_steps(table, consumers) if step not in found]

@@ -24,7 +24,8 @@ class Way:
     `route` names it for ever and everywhere (`aws:ACCOUNT:REGION`); `words` say it to people, as in "the audit records
     of AWS account 111122223333 in eu-central-1". `beats` is how often a sign of life is due (None: none is agreed, so
     that silence says nothing), `lag` by how much the provider may be late with it, `expects` what the sign is, in words
-    with the thing to look at. `customer` is whose way it is (None: the vendor's own).
+    with the thing to look at. `customer` is whose way it is (None: the vendor's own). `by_probe`: the sign is the
+    record of our own probe, so none is due while the keys of this cloud are not probed.
     """
 
     cover: Cover
@@ -34,6 +35,7 @@ class Way:
     beats: timedelta | None = None
     lag: timedelta = timedelta()
     expects: str = ""
+    by_probe: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,4 +44,17 @@ class Sign:
 
     feed: str
     route: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """A way that is heard again after it was silent: what happened between `since` and `at` may not have come.
+
+    `feed` is the one that brought the sign. `since` is the last sign before (or when one was first expected).
+    """
+
+    way: Way
+    feed: str
+    since: datetime
     at: datetime

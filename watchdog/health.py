@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from watchdog.repair import Step
 from watchdog.signals import Actor, Signal
 from watchdog.words import RECOVERY, Cause, Effect, Fault, Means
 
@@ -30,6 +31,8 @@ class Mark:
 
     `version` is set when it is about one version of the key only. `long_operation` is the provider's id of an operation
     that takes its time: its end may take back what its beginning said. `partial`: a recovery that leaves a rest to do.
+    `unwatched`: of what has fallen silent some keys are not asked either, so that nothing at all watches them.
+    `step` is what repairs exactly this, where that is known better than from effect and subject.
     """
 
     id: str
@@ -51,6 +54,8 @@ class Mark:
     long_operation: str | None = None
     partial: bool = False
     part: str | None = None
+    unwatched: bool = False
+    step: Step | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +194,11 @@ def _answers_failure(mark: Mark, condition: Condition) -> bool:
     return condition.effect is Effect.USE_FAILED and _same_use(mark, condition)
 
 
+def _same_silence(mark: Mark, condition: Condition) -> bool:
+    """A sign of life ends the silence of its own way, and nothing that a record has told of."""
+    return condition.effect is Effect.FEED_SILENT and condition.latest.part == mark.part
+
+
 def _same_container(mark: Mark, condition: Condition) -> bool:
     """Whether a restored container is the one that was lost, lies in it, or completes one that was restored in part.
 
@@ -275,6 +285,8 @@ _RULES: dict[Effect, _Rule] = {
         closes=_slots(_S.ACCESS, _S.QUESTION, _S.EXPIRY, when=_same_policy), opens=_S.PROTECTION
     ),
     Effect.FEED_TAMPERED: _Rule(opens=_S.FEED),
+    Effect.FEED_SILENT: _Rule(opens=_S.FEED),
+    Effect.SILENCE_ENDED: _Rule(closes=_slots(_S.FEED, when=_same_silence)),
     # A failure that says nothing of the key itself opens QUESTION: see `_opened`.
     Effect.USE_FAILED: _Rule(opens=_S.USE),
     Effect.USE_SUCCEEDED: _Rule(closes=(*_slots(_S.USE, when=_same_use), *_slots(_S.QUESTION, when=_answers_failure))),
@@ -283,10 +295,10 @@ _RULES: dict[Effect, _Rule] = {
 _BY_MEANS = frozenset({Slot.ACCESS, Slot.EXPIRY, Slot.PROTECTION, Slot.QUESTION})
 """Slots in which conditions of different means are open side by side."""
 
-_IN_PARTS = frozenset({Slot.ACCESS, Slot.EXPIRY, Slot.QUESTION, Slot.PATH})
+_IN_PARTS = frozenset({Slot.ACCESS, Slot.EXPIRY, Slot.QUESTION, Slot.PATH, Slot.FEED})
 """Slots in which what has parts is lost and given back by part: one principal's right says nothing of another's."""
 
-_BACK_FOR_GOOD = frozenset({Effect.KEY_RECOVERED, Effect.KEY_MATERIAL_RESTORED})
+_BACK_FOR_GOOD = frozenset({Effect.KEY_RECOVERED, Effect.KEY_MATERIAL_RESTORED, Effect.SILENCE_ENDED})
 """What may end a condition that outlives a proof, and so has to be remembered as long as that."""
 
 
@@ -308,9 +320,11 @@ def _opened(mark: Mark) -> Slot | None:
 
 
 def _part(slot: Slot, mark: Mark) -> str | None:
-    """Return what of a key is unwell by itself: a version, a container, a principal, a way; or one of its users."""
+    """Return what of a key is unwell by itself: a version, a container, a protection, a principal, a way, a user."""
     if slot is Slot.CONTAINER:
         return mark.subject
+    if slot is Slot.PROTECTION and mark.means is None:  # a lock, purge protection: each stands by itself
+        return ":".join(filter(None, (mark.subject, mark.version))) or None
     if slot is Slot.USE:
         return mark.version or mark.subject
     return mark.version or (mark.part if slot in _IN_PARTS else None)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from watchdog.assessment import WATCH, Assessment
 from watchdog.health import LOSS_SLOTS
-from watchdog.words import Fault, Severity, Stage
+from watchdog.words import Effect, Fault, Severity, Stage
 
 VENDOR_WATCH = f"{WATCH}vendor"
 
@@ -39,8 +39,8 @@ class Incident:
     """The state of an incident. `alert` names the alert that is open at the paging service for it (None: none yet).
 
     `resolved_by` names who decided that it is over, and why; None when a check proved it. `versions` are the versions
-    of keys that people were told to be lost, and that still are. `flaps` counts the incidents about the same that had
-    ended shortly before this one began.
+    of keys that people were told to be lost, and that still are (of a watch: the parts that are silent). `flaps` counts
+    the incidents about the same that had ended shortly before this one began.
     """
 
     id: str
@@ -123,6 +123,8 @@ def _lost_versions(assessments: Mapping[str, Assessment]) -> Iterator[tuple[str,
         for condition in found.judgement.conditions:
             if condition.version is not None and condition.slot in LOSS_SLOTS:
                 yield subject, condition.version
+            elif condition.effect is Effect.FEED_SILENT and condition.latest.part is not None:
+                yield subject, condition.latest.part
 
 
 def _held(incident: Incident, now: Standing) -> Standing:
@@ -179,8 +181,9 @@ def reason_to_tell(incident: Incident | None, now: Standing, *, at: datetime) ->
         return "worse" if change > 0 else "partly repaired"
     if set(now.subjects) - set(incident.subjects):
         return "more keys"
-    if _untold(incident, now) and at >= _gathered_at(incident):
-        return "more versions"
+    untold = _untold(incident, now)
+    if untold and at >= _gathered_at(incident):
+        return "more ways" if all(subject.startswith(WATCH) for subject, _ in untold) else "more versions"
     if incident.fault is not Fault.CUSTOMER and now.fault is Fault.CUSTOMER:
         return "cause known"
     if _SEVERITIES.index(now.severity) > _SEVERITIES.index(incident.severity):

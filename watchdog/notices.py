@@ -68,7 +68,8 @@ class Happening:
 
     `since` is when it began; `recorded_at` is the time of the record that `operation`, `actor` and `event_id` name,
     which may be a later one (a cancelled deletion leaves a key disabled that was disabled before). None: not known.
-    `version` is set when one version of the key is meant and not the whole of it (Azure, Google Cloud).
+    `version` is set when one version of the key is meant and not the whole of it (Azure, Google Cloud). `check` is the
+    pre-flight check that found it, which no record told of.
     """
 
     key: str
@@ -86,6 +87,7 @@ class Happening:
     deadline: Deadline | None = None
     recorded_at: datetime | None = None
     version: str | None = None
+    check: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

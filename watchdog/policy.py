@@ -20,6 +20,7 @@ from watchdog.notices import (
     Verified,
 )
 from watchdog.places import cloud_of, place_of
+from watchdog.preflight import MARKS
 from watchdog.register import Customer, Register, RegisteredKey
 from watchdog.routing import ChannelRef, Routing
 from watchdog.words import Fault, KeyOwner, Severity, Stage
@@ -383,4 +384,5 @@ def _happening(subject: str, condition: Condition, found: Assessment) -> Happeni
         means=condition.means,
         deadline=next((deadline for one, deadline in found.key_deadlines if one == condition), None),
         version=condition.version,
+        check=mark.subject if mark.id.startswith(MARKS) else None,
     )

@@ -14,6 +14,7 @@ from watchdog.assessment import fresh_for
 from watchdog.health import LOSS_SLOTS, SETTLE, Condition, Health, Mark, Origin, Slot, judge
 from watchdog.incidents import VENDOR_WATCH
 from watchdog.places import place_of
+from watchdog.preflight import MARKS
 from watchdog.register import RegisteredKey
 from watchdog.words import LOSS, RECOVERY, Cause, Effect, Fault, Means
 
@@ -128,7 +129,10 @@ def before(health: Health, watch: Health | None = None) -> Before:
     """Return what a probe's judgement looks back to, from the health of its key and of the vendor's own watch."""
     passed = [mark.at for mark in health.marks if mark.origin is Origin.PROBE and mark.effect is None]
     changed = [mark.at for mark in health.marks if mark.origin is Origin.EVENT and mark.effect not in _SYMPTOMS]
-    recovered = [mark.at for mark in health.marks if mark.origin is Origin.PROBE and mark.effect in _ENDS]
+    recovered = [
+        mark.at for mark in health.marks if mark.origin is Origin.PROBE and mark.effect in _ENDS
+        if not mark.id.startswith(MARKS)
+    ]
     conditions = judge(health).conditions
     open_there = judge(watch).conditions if watch else ()
     return Before(

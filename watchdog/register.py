@@ -61,6 +61,7 @@ class AwsVendorFeeds(Part, frozen=True):
     event_buses: list[Arn] = field(default_factory=list)
     queues: list[Arn] = field(default_factory=list)
     rules: list[Arn] = field(default_factory=list)
+    heartbeat_rules: list[Arn] = field(default_factory=list)
     topics: list[Arn] = field(default_factory=list)
     trail_buckets: list[str] = field(default_factory=list)
 
@@ -92,11 +93,17 @@ class AwsCustomerFeeds(Part, frozen=True):
 
 
 class AwsCustomer(Part, frozen=True):
-    """The customer on AWS."""
+    """The customer on AWS.
+
+    `audit_roles` are roles, one in each account with keys, that the watchdog may become to read what no other account
+    can see (key policy, tags, trail, rules). `break_glass` are the roles that alone may take a key away.
+    """
 
     accounts: list[AccountId] = field(default_factory=list)
     organization: AwsOrganization | None = None
     feeds: AwsCustomerFeeds = field(default_factory=AwsCustomerFeeds)
+    audit_roles: list[Arn] = field(default_factory=list)
+    break_glass: list[Arn] = field(default_factory=list)
 
 
 class AwsMultiRegion(Part, frozen=True):
@@ -171,7 +178,7 @@ class Statement(Part, frozen=True):
 
     check: Text
     by: Text
-    on: date
+    stated_on: date
     words: str = ""
 
 

@@ -3,9 +3,12 @@
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TypeVar
 
 from watchdog.parts import KEY_FORMS
+from watchdog.preflight import listed
+from watchdog.preflight_common import CHECKS
 from watchdog.register import AwsKey, AwsPrincipal, Customer, Document, Instance, KeyEntry, Register, Vendor, canonical
 from watchdog.words import KeyOwner
 
@@ -136,6 +139,7 @@ class _Check:
             if by_arn:
                 yield from self._owner(spot, entry, customer, of)
             yield from self._agreed(spot, entry, customer, of)
+            yield from _named_checks(f"{spot}.exception", entry)
             if by_arn:
                 yield from _aws_key(f"{spot}.aws", entry.aws, entry.key)
                 yield from self._access(spot, entry)
@@ -285,6 +289,27 @@ def _multi_region(place: str, aws: AwsKey, arn: _Arn, key: str) -> Iterator[Find
             f"type is {family.type}, which does not fit the primary {family.primary}",
             "set type: PRIMARY exactly when primary is this key's own ARN, else REPLICA",
         )
+
+
+def _named_checks(place: str, entry: KeyEntry) -> Iterator[Finding]:
+    """Find what the exception says of pre-flight checks that there are not: it would count for nothing."""
+    if entry.exception is None or not (entry.exception.deviations or entry.exception.statements):
+        return
+    known = {one.id for one in (*CHECKS, *listed(entry.cloud))}
+    deviations = [one.check for one in entry.exception.deviations]
+    statements = [one.check for one in entry.exception.statements]
+    for what, said in (("deviations", deviations), ("statements", statements)):
+        seen: dict[str, str] = {}
+        for spot, check in _numbered(f"{place}.{what}", said):
+            if check not in known:
+                close = get_close_matches(check, sorted(known), n=1, cutoff=0.5)
+                meant = f"did you mean {close[0]}? " if close else ""
+                yield Finding(
+                    f"{spot}.check",
+                    f"{check!r} is no pre-flight check of a key on {entry.cloud}",
+                    f"{meant}`byok-watchdog register check` lists the checks of the imported keys with their ids",
+                )
+            yield from _once(seen, check, f"{spot}.check", "check")
 
 
 def _spelling(place: str, entry: KeyEntry) -> Iterator[Finding]:

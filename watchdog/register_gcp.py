@@ -79,11 +79,12 @@ class GcpFeed(Part, frozen=True):
 
 
 class GcpVendorProject(Part, frozen=True):
-    """A project of the vendor. `use` says what for, in words."""
+    """A project of the vendor. `use` says what for, in words, `heartbeat` whether it writes one (see `GcpProject`)."""
 
     id: ProjectId
     number: ProjectNumber
     use: str = ""
+    heartbeat: bool = False
 
 
 class GcpVendor(Part, frozen=True):
@@ -109,7 +110,8 @@ class GcpVendor(Part, frozen=True):
 class GcpProject(Part, frozen=True):
     """A project that holds registered keys. `ancestors` are its folders and its organisation, the nearest first.
 
-    `services` are the APIs that the keys need switched on.
+    `services` are the APIs that the keys need switched on. `heartbeat` says that a job of the project writes an entry
+    to its log byok-watchdog-heartbeat every 5 minutes, and that the sink carries it: then its silence means something.
     """
 
     id: ProjectId
@@ -117,6 +119,7 @@ class GcpProject(Part, frozen=True):
     ancestors: list[Ancestor] = field(default_factory=list)
     billing_account: BillingAccount | None = None
     services: list[Text] = field(default_factory=lambda: ["cloudkms.googleapis.com"])
+    heartbeat: bool = False
 
 
 class GcpPerimeter(Part, frozen=True):

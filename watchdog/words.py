@@ -33,6 +33,8 @@ class Effect(StrEnum):
     PATH_OPENED = "path_opened"
     # watching
     FEED_TAMPERED = "feed_tampered"
+    FEED_SILENT = "feed_silent"  # nobody is known to have done anything: nothing has come that should have
+    SILENCE_ENDED = "silence_ended"
     # symptom
     USE_FAILED = "use_failed"
     USE_SUCCEEDED = "use_succeeded"

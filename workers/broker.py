@@ -27,6 +27,7 @@ AWAY_SECONDS = 5.0
 """For how long a broker that could not be reached is not asked again: each try may cost a connection time-out."""
 
 OBSERVE, READ_DELIVERY, DELIVER, ASK = "byok.observe", "byok.read_delivery", "byok.deliver", "byok.ask"
+CHECK = "byok.check"
 
 
 class BrokerAway(Exception):  # noqa: N818 - a state of the world, not a fault of the caller
@@ -109,6 +110,10 @@ class Hand:
     def probes(self, claims: Mapping[str, int], *, wanted: bool) -> None:
         """Queue one batch of taken keys, each with its fence. Raises BrokerAway; their claims run out by themselves."""
         self._send(ASK, dict(claims), PROBE_NOW if wanted else PROBE)
+
+    def preflights(self, claims: Mapping[str, int]) -> None:
+        """Queue one batch of keys taken for their pre-flight. Raises BrokerAway; their claims run out by themselves."""
+        self._send(CHECK, dict(claims), PROBE)
 
     def _send(self, task: str, argument: int | str | dict[str, int], queue: str) -> None:
         if self._away is not None and self._monotonic() < self._ask_at:

@@ -11,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from watchdog.cloud import Broken, Cloud, Entry, Pointer, Unpacked
+from watchdog.coverage import Sign
 from watchdog.hearing import heard
 from watchdog.register import Register
 from watchdog.signals import Signal
+from watchdog.ways import ways_of
 from watchdog.words import Effect
 from workers.allocation import keep_large_blocks
 from workers.clouds.interface import Objects
@@ -39,6 +41,9 @@ _MOST_TRIES = 50  # about half a day; claims that ran out count too, so that a d
 _RETRY_FIRST = timedelta(seconds=15)
 _RETRY_LONGEST = timedelta(minutes=15)
 
+
+Signs = dict[str, datetime]
+"""The newest sign of life of each route."""
 
 InCommit = Callable[[Unit, str, Sequence[tuple[int, Unreadable]]], object]
 """Hears, inside the transaction, of the pieces of a feed that go to quarantine in it."""
@@ -108,10 +113,11 @@ class _Judged:
     broken: list[Unreadable] = field(default_factory=list)
     unreadable: set[str] = field(default_factory=set)
     counts: Counts = field(default_factory=Counts)
+    signs: Signs = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is to be committed but counts."""
+        """Whether nothing is to be committed but counts and signs of life."""
         return not (self.records or self.deliveries or self.broken)
 
 
@@ -119,6 +125,7 @@ class Intake:
     """Takes in what feeds receive. Safe between threads. Raises StoreUnavailable, with nothing committed.
 
     `customers` names, for the feeds that are set up for certain customers only, of whom their records are believed.
+    What is not `live` is made up, and shows no sign of life of any route.
     """
 
     def __init__(  # the parts of the house it works with, and the clocks
@@ -130,6 +137,7 @@ class Intake:
         objects: Mapping[str, Objects] | None = None,
         customers: Mapping[str, Collection[str]] | None = None,
         on_quarantine: InCommit = lambda _unit, _feed, _pieces: None,
+        live: bool = True,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -139,10 +147,12 @@ class Intake:
         self._objects = objects or {}
         self._customers = customers or {}
         self._on_quarantine = on_quarantine
+        self._live = live
         self._now = now
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._owing: dict[str, Counts] = {}
+        self._signs: dict[str, Signs] = {}
         self._told_at: dict[str, float] = {}
 
     def take(self, feed: str, cloud: str, received: Sequence[Received]) -> Taken:
@@ -158,6 +168,27 @@ class Intake:
             if isinstance(found, Taken):
                 return found
             register = found
+
+    def take_page(
+        self, feed: str, cloud: str, received: Sequence[Received], *, customers: Collection[str] | None,
+        also: Callable[[Unit, "Taken"], None],
+    ) -> Taken:  # fmt: skip
+        """Commit a page out of an archive as records of `feed`, together with what `also` writes.
+
+        It is no sign of life of the feed. `customers` are those whose archive it is (None: of all of whom the feed may
+        speak): what is about others goes to quarantine, since in the inbox it would be believed as the feed's own.
+        """
+        register = self._registry.known()
+        while True:
+            hauls = [self._unpack(cloud, message, register) for message in received]
+            judged = self._judge(feed, cloud, hauls, register, customers)
+            with self._store.write() as unit:
+                current = self._registry.current(unit)
+                if current.revision == register.revision:
+                    taken = self._add(unit, feed, judged)
+                    also(unit, taken)
+                    return taken
+            register = current
 
     def refuse(self, feed: str, cloud: str, message: Received, reason: str) -> Taken:
         """Commit a message to quarantine whole: our own code has failed on it again and again."""
@@ -175,12 +206,13 @@ class Intake:
             unit.feed_seen(feed, error=f"{fault} ({fault.hint()})")
 
     def flush(self) -> None:
-        """Commit the counts that have not been committed yet; called before a process ends."""
+        """Commit the counts and signs that have not been committed yet; called before a process ends."""
         for feed in list(self._owing):
-            owed, _ = self._owed(feed)
+            owed, signs, _ = self._owed(feed)
             with self._store.write() as unit:
                 self._count(unit, feed, owed, asked=False)
-            self._paid(feed, owed)
+                _note_signs(unit, feed, signs)
+            self._paid(feed, owed, signs)
 
     # ------------------------------------------------------------------------------------------------------ deliveries
 
@@ -281,9 +313,13 @@ class Intake:
             unpacked.broken.append(Broken(number=message.first, reason=reason, raw=message.body))
         return _Haul(message, unpacked)
 
-    def _judge(self, feed: str, cloud: str, hauls: Sequence[_Haul], register: Register) -> _Judged:
-        """Tell what is to be kept of the hauls under this register."""
+    def _judge(
+        self, feed: str, cloud: str, hauls: Sequence[_Haul], register: Register,
+        only: Collection[str] | None = None,
+    ) -> _Judged:  # fmt: skip
+        """Tell what is to be kept of the hauls under this register; `only`: of those that speak of these customers."""
         judged = _Judged()
+        believed = self._customers.get(feed)
         for haul in hauls:
             unpacked, message = haul.unpacked, haul.message
             broken = list(unpacked.broken)
@@ -291,10 +327,14 @@ class Intake:
             folding = _Folding(message.received_at)
             for entry in unpacked.entries:
                 found = self._weigh(feed, cloud, entry, register, message)
+                if only is not None and not isinstance(found, str) and heard(found, register, only) != found:
+                    found = f"it speaks of others than {', '.join(only)}, whose archive it comes from"
                 if isinstance(found, str):
                     broken.append(Broken(number=entry.number, reason=found, raw=entry.raw))
                 else:
                     folding.add(entry, found)
+                    if self._live:
+                        _hear(judged.signs, found, register, self._clouds, believed, message.received_at)
             entries = folding.kept()
             judged.records += [_arrival(feed, cloud, message, entry.event_id, entry.raw) for entry in entries]
             judged.counts.dropped += folding.count - len(entries)
@@ -346,31 +386,32 @@ class Intake:
         What meant nothing under the old register may mean something under the new one: the caller begins anew.
         """
         judged = self._judge(feed, cloud, hauls, register)
-        owed, is_due = self._owed(feed)
+        owed, signs, is_due = self._owed(feed)
         writes = is_due or not judged.is_empty
         with self._store.write() if writes else self._store.read() as unit:
             current = self._registry.current(unit)
             if current.revision != register.revision:
                 return current
             taken = self._commit(unit, feed, judged, owed, asked=asked) if writes else None
+            if writes:
+                _note_signs(unit, feed, signs, judged.signs)
         if taken is None:
-            self._owe(feed, judged.counts)
+            self._owe(feed, judged)
             return Taken(counts=judged.counts)
-        self._paid(feed, owed)
+        self._paid(feed, owed, signs)
         return taken
 
     def _commit(self, unit: Unit, feed: str, judged: _Judged, owed: Counts, *, asked: bool) -> Taken:
+        taken = self._add(unit, feed, judged)
+        self._count(unit, feed, taken.counts.plus(owed), asked=asked)
+        return taken
+
+    def _add(self, unit: Unit, feed: str, judged: _Judged) -> Taken:
         ids = [(row, Carries.RECORD) for row in _received(unit, judged.records)]
         ids += [(row, Carries.DELIVERY) for row in _received(unit, judged.deliveries)]
         quarantined = self._quarantine(unit, feed, judged.broken)
         counts = replace(judged.counts, kept=len(ids))
-        self._count(unit, feed, counts.plus(owed), asked=asked)
-        return Taken(
-            ids=ids,
-            quarantined=quarantined,
-            unreadable=judged.unreadable,
-            counts=counts,
-        )
+        return Taken(ids=ids, quarantined=quarantined, unreadable=judged.unreadable, counts=counts)
 
     def _quarantine(self, unit: Unit, feed: str, pieces: Sequence[Unreadable]) -> list[int]:
         """Keep what cannot be read, in the same transaction as the word of it; return the ids of the new rows."""
@@ -393,19 +434,23 @@ class Intake:
 
     # ----------------------------------------------------------------------------------------- counts not committed
 
-    def _owed(self, feed: str) -> tuple[Counts, bool]:
+    def _owed(self, feed: str) -> tuple[Counts, Signs, bool]:
         with self._lock:
             told_at = self._told_at.get(feed)
-            return self._owing.get(feed, Counts()), told_at is None or self._monotonic() - told_at >= SEEN_EVERY
+            is_due = told_at is None or self._monotonic() - told_at >= SEEN_EVERY
+            return self._owing.get(feed, Counts()), dict(self._signs.get(feed, {})), is_due
 
-    def _owe(self, feed: str, counts: Counts) -> None:
+    def _owe(self, feed: str, judged: _Judged) -> None:
         with self._lock:
-            self._owing[feed] = self._owing.get(feed, Counts()).plus(counts)
+            self._owing[feed] = self._owing.get(feed, Counts()).plus(judged.counts)
+            _merge(self._signs.setdefault(feed, {}), judged.signs)
 
-    def _paid(self, feed: str, counts: Counts) -> None:
+    def _paid(self, feed: str, counts: Counts, signs: Signs) -> None:
         with self._lock:
             self._told_at[feed] = self._monotonic()
             self._owing[feed] = self._owing.get(feed, Counts()).less(counts)
+            owing = self._signs.get(feed, {})
+            self._signs[feed] = {route: at for route, at in owing.items() if signs.get(route) != at}
 
 
 class _Folding:
@@ -442,6 +487,41 @@ class _Folding:
             for _, place in sorted(flood)[1:-1]:
                 del self._places[place]
         return [*self._places.values()]
+
+
+def _hear(
+    signs: Signs, signals: Sequence[Signal], register: Register, cloud: Callable[[str], Cloud],
+    believed: Collection[str] | None, received_at: datetime,
+) -> None:  # fmt: skip
+    """Add the signs of life in what an entry means, each at its own time: what comes late does not look alive now.
+
+    Over a feed that is set up for certain customers only their routes are believed to be alive, as is all else of them.
+    """
+    for signal in signals:
+        route = signal.route
+        if route is None:
+            continue
+        if believed is not None:
+            way = ways_of(register, cloud).by_route.get(route)
+            if way is None or way.customer not in believed:
+                continue
+        at = min(signal.occurred_at or received_at, received_at)
+        if route not in signs or signs[route] < at:
+            signs[route] = at
+
+
+def _merge(signs: Signs, more: Signs) -> None:
+    for route, at in more.items():
+        if route not in signs or signs[route] < at:
+            signs[route] = at
+
+
+def _note_signs(unit: Unit, feed: str, *found: Signs) -> None:
+    signs: Signs = {}
+    for some in found:
+        _merge(signs, some)
+    if signs:
+        unit.note_signs(Sign(feed=feed, route=route, at=at) for route, at in signs.items())
 
 
 def _is_empty(unpacked: Unpacked) -> bool:

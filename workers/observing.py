@@ -112,6 +112,7 @@ def _observe(runtime: Runtime, unit: Unit, arrived: Arrived, now: datetime, *, l
     )
     notices = apply(unit, changes, register, now=now)
     unit.want_probes(_to_be_probed(changes, state), at=now)
+    unit.want_preflights(_to_be_checked(signals, changes), at=now)
     notices += _tell_operators(runtime, unit, arrived, signals, now)
     unit.arrival_done(arrived.id, at=now, outcome=",".join(sorted({str(signal.effect) for signal in signals})))
     pages = _lease_pages(runtime, unit, notices, now) if lease_pages else []
@@ -131,6 +132,17 @@ def _to_be_probed(changes: Changes, before: Known) -> set[str]:
         if _open(was) != _open(assessment.judgement.conditions):
             found.add(subject)
     return found
+
+
+def _to_be_checked(signals: Iterable[Signal], changes: Changes) -> set[str]:
+    """Return whose protections have to be looked at: one was weakened, or is told to be and may be back."""
+    weakened = {one.key for one in signals if one.effect is Effect.PROTECTION_WEAKENED and one.key is not None}
+    told = {
+        subject
+        for subject, (_, assessment) in changes.healths.items()
+        if any(one.slot is Slot.PROTECTION for one in assessment.judgement.conditions)
+    }
+    return weakened | told
 
 
 def _open(conditions: Iterable[Condition]) -> set[tuple[Slot, Means | None]]:

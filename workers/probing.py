@@ -433,6 +433,12 @@ def _name(probed: Probed) -> str:
     return ":".join((said, probed.fault, *effects))
 
 
+def fault_told(row: StoredProbe) -> Fault:
+    """Return whose side the last probe of a key found its answer to lie on: `_name` read back."""
+    parts = row.outcome.split(":")
+    return Fault(parts[1]) if len(parts) > 1 else Fault.UNKNOWN
+
+
 def _is_quiet(row: StoredProbe, doc: StoredHealth | None, probed: Probed) -> bool:
     """Whether a probe says again what is known and shown already: then only its row is written.
 

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from watchdog.register import Document, RegisteredKey, registered_keys
+from workers.preflighting import turns
 from workers.probes.schedule import plans
 from workers.runtime import Runtime
 
@@ -63,6 +64,8 @@ def import_document(runtime: Runtime, document: Document, *, by: str, source: st
             altered=tuple(sorted(key for key in after.keys() & before.keys() if _differs(after[key], before[key]))),
         )
         unit.plan_probes(plans(after.values(), now=now))
+        unit.plan_preflights(turns(after, after=now))
+        unit.want_preflights((*imported.added, *imported.altered), at=now)
         unit.append_evidence(
             "register", f"revision {revision}",
             {

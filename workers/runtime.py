@@ -24,6 +24,7 @@ from watchdog.repair import Step
 from watchdog.routing import ChannelRef, Routing
 from watchdog.words import Cause, Effect, Means
 from workers import settings as settings_module
+from workers.preflight.readers import Readers
 from workers.probes.probers import Probers
 from workers.registry import Registry
 from workers.settings import Settings, SettingsFaults
@@ -93,16 +94,22 @@ class Runtime:
         return Probers(self.settings.probes.clouds)
 
     @cached_property
+    def readers(self) -> Readers:
+        """The readers of the clouds that are asked."""
+        return Readers(self.settings.probes.clouds)
+
+    @cached_property
     def log(self) -> structlog.stdlib.BoundLogger:
         """The log of this process."""
         log: structlog.stdlib.BoundLogger = structlog.get_logger().bind(process=self.name)
         return log
 
     def close(self) -> None:
-        """Close the store and the probers, if they were opened."""
-        made: Probers | None = self.__dict__.get("probers")
-        if made is not None:
-            made.close()
+        """Close the store, the probers and the readers, if they were opened."""
+        made: tuple[Probers | Readers | None, ...] = (self.__dict__.get("probers"), self.__dict__.get("readers"))
+        for one in made:
+            if one is not None:
+                one.close()
         opened: Store | None = self.__dict__.get("store")
         if opened is not None:
             opened.close()

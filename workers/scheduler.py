@@ -1,17 +1,18 @@
 """The scheduler: what must happen by itself. Two of them are harmless: every job is claimed in the store."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from workers import heartbeat, synthetic
+from workers import backfilling, covering, heartbeat, synthetic
+from workers.backfilling import Backfilling
 from workers.broker import BrokerAway
 from workers.observing import advance_incident
 from workers.processes import note_quarantined
 from workers.runtime import Runtime, utc_now
-from workers.store.interface import ProcessSeen, StoreUnavailable
+from workers.store.interface import Carries, ProcessSeen, StoreUnavailable
 from workers.working import Work
 
 NOTICE_GRACE = timedelta(seconds=3)
@@ -19,12 +20,14 @@ SWEEP = timedelta(seconds=2)
 ADVANCE = timedelta(seconds=15)
 BEAT = timedelta(seconds=10)
 PROBE = timedelta(seconds=1)
+PREFLIGHT = timedelta(seconds=2)
 PLAN = timedelta(minutes=10)
 SYNTHETIC = timedelta(minutes=1)
+BACKFILL = timedelta(seconds=2)
 COMING_UP = timedelta(seconds=60)
 """After which a scheduler puts in synthetic records: at a start the workers are just coming up, and have a backlog."""
 
-CLAIMED = {"advance": ADVANCE, "plan probes": PLAN, "synthetic record": SYNTHETIC}
+CLAIMED = {"advance": ADVANCE, "plan probes": PLAN, "synthetic record": SYNTHETIC, "coverage": covering.EVERY}
 """The jobs that one scheduler claims, with their periods: the audit looks whether they run."""
 
 
@@ -46,6 +49,8 @@ class Scheduler:
         self.work = work
         self.started_at = utc_now()
         self.degraded: str | None = None
+        self.backfilling = Backfilling(runtime, work.intake, self._hand_on)
+        self._stop = threading.Event()
         self.jobs = (
             Job("sweep", SWEEP, self.sweep, claimed=False),
             # One for each channel: a destination that hangs holds up no other. None: channels that are gone.
@@ -56,7 +61,10 @@ class Scheduler:
             Job("advance", ADVANCE, self.advance),
             Job("plan probes", PLAN, self.plan_probes),
             *([Job("probe", PROBE, self.probe, claimed=False)] if runtime.settings.probes.clouds else []),
+            Job("pre-flight", PREFLIGHT, self.preflight, claimed=False),
             Job("synthetic record", SYNTHETIC, self.put_in_synthetic),
+            Job("coverage", covering.every(runtime.settings), self.cover),
+            Job("backfill", BACKFILL, self.backfill, claimed=False),
             Job("audit", runtime.settings.audit_every, self.audit),
             Job("beat", BEAT, self.beat, claimed=False),
         )
@@ -95,10 +103,15 @@ class Scheduler:
         del now  # taking asks the clock itself
         self.work.start_probes()
 
-    def plan_probes(self, now: datetime) -> None:
-        """Bring the rows of the probes in line with the register: an older program may have imported it."""
+    def preflight(self, now: datetime) -> None:
+        """Hand the keys on whose pre-flight is due. Each is taken in the store, so any number of schedulers may."""
         del now
-        changed = self.work.probing.plan()
+        self.work.start_preflights()
+
+    def plan_probes(self, now: datetime) -> None:
+        """Bring the rows of probes and pre-flights in line with the register: an older program may have imported it."""
+        del now
+        changed = self.work.probing.plan() + self.work.preflighting.plan()
         if changed:
             self.runtime.log.info("probes_planned", rows=changed)
 
@@ -112,6 +125,24 @@ class Scheduler:
                 self.work.hand_rows(rows)
         except BrokerAway as away:
             self.runtime.log.warning("synthetic.not_handed_on", error=str(away))  # the sweep works them
+
+    def cover(self, now: datetime) -> None:
+        """Look whether every way of audit records shows signs of life, and tell what has fallen silent."""
+        fill = partial(backfilling.fill, self.runtime, at=now)
+        self.work.send(covering.cover(self.runtime, now=now, on_return=fill).queued)
+
+    def backfill(self, now: datetime) -> None:
+        """Go on with what is read again out of archives, a step of each in turn, while there is any."""
+        del now  # claiming asks the clock itself
+        while not self._stop.is_set() and self.backfilling.step(stop=self._stop.is_set) is not None:
+            pass
+
+    def _hand_on(self, rows: Sequence[tuple[int, Carries]]) -> None:
+        try:
+            if rows:
+                self.work.hand_rows(rows)
+        except BrokerAway as away:
+            self.runtime.log.warning("backfill.not_handed_on", error=str(away))  # the sweep works them
 
     def audit(self, now: datetime) -> None:
         """Look whether the watchdog itself works; only then does the heartbeat leave."""
@@ -129,6 +160,7 @@ class Scheduler:
 
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set; each job on a thread of its own, so that a slow one holds up no other."""
+        self._stop = stop
         threads = [threading.Thread(target=self._repeat, args=(job, stop), name=job.name) for job in self.jobs]
         for thread in threads:
             thread.start()

@@ -14,6 +14,7 @@ from typing import Any
 from alerts import heartbeat
 from alerts.channels import CHANNELS
 from watchdog.clouds import CLOUDS
+from workers.backfill import kinds as archive_kinds
 from workers.feeds.kinds import KINDS, FeedKind, Option, Shape
 
 HOME_VARIABLE = "BYOK_WATCHDOG_HOME"
@@ -36,6 +37,7 @@ _WORKER = ("concurrency", "lease_seconds", "sweep_after_seconds")
 _LEASE = (3, 600)
 _SWEEP_AFTER = (1, 600)
 _OF_EVERY_FEED = ("kind", "cloud", "customers")
+_OF_EVERY_ARCHIVE = ("kind", "feed", "customers")
 _DROPS = {"drop": "aws", "drop-azure": "azure", "drop-gcp": "gcp"}
 """The folders that are watched when no feed is configured, by the cloud whose records are put there."""
 
@@ -43,12 +45,14 @@ _TOP = (
     "store",
     "broker",
     "feeds",
+    "archives",
     "channels",
     "routes",
     "operators",
     "customer_mail",
     "worker",
     "probes",
+    "watch",
     "heartbeat",
     "home",
 )
@@ -58,6 +62,12 @@ SYNTHETIC = "synthetic-record"
 
 HEARTBEAT_EVERY = timedelta(seconds=60)
 _HEARTBEAT_EVERY = (10, 3600)
+
+SILENT_AFTER = timedelta(minutes=15)
+"""How long a way of audit records may show no sign of life (responsibility.md 7)."""
+
+_SILENT_AFTER = (1, 86_400)
+_WATCH = ("silent_after_seconds",)
 
 _PROBES = ("clouds", "off", "at_once", "per_account")
 _AT_ONCE = (1, 256)
@@ -91,6 +101,21 @@ class FeedSettings:
     kind: str
     cloud: str
     options: Mapping[str, Any] = field(repr=False)  # somebody may have written the secret itself
+    customers: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveSettings:
+    """One archive: where the records of a gap of `feed` can be read again; they count as that feed's.
+
+    `customers` are those of whom its records are believed; None: of all of whom the feed may speak.
+    """
+
+    name: str
+    kind: str
+    feed: str
+    cloud: str
+    options: Mapping[str, Any] = field(repr=False)  # somebody may have written a secret into it
     customers: tuple[str, ...] | None = None
 
 
@@ -133,6 +158,7 @@ class Settings:
     store_url: str = field(repr=False)  # may hold a password, like the next one
     broker_url: str = field(repr=False)
     feeds: tuple[FeedSettings, ...] = ()
+    archives: tuple[ArchiveSettings, ...] = ()
     channels: tuple[ChannelSettings, ...] = ()
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     operators: tuple[str, ...] = ()
@@ -141,6 +167,7 @@ class Settings:
     lease: timedelta = LEASE
     sweep_after: timedelta = SWEEP_AFTER
     probes: ProbeSettings = field(default_factory=ProbeSettings)
+    silent_after: timedelta = SILENT_AFTER
     heartbeat: HeartbeatSettings | None = None
     audit_every: timedelta = HEARTBEAT_EVERY
 
@@ -156,6 +183,14 @@ class Settings:
                 return one
         names = ", ".join(one.name for one in self.feeds) or "none"
         raise SettingsFaults([SettingsFault(f"feeds.{name}", f"there is no such feed; configured: {names}")])
+
+    def archive(self, name: str) -> ArchiveSettings:
+        """Return the archive of this name. Raises SettingsFaults naming the archives there are."""
+        for one in self.archives:
+            if one.name == name:
+                return one
+        names = ", ".join(one.name for one in self.archives) or "none"
+        raise SettingsFaults([SettingsFault(f"archives.{name}", f"there is no such archive; configured: {names}")])
 
     def embedded_socket(self) -> Path:
         """Path of the socket of the embedded broker."""
@@ -226,6 +261,7 @@ def read(environment: Mapping[str, str], *, config: Path | None = None) -> tuple
         store_url=_store_url(plain, environment, f"sqlite:///{home / 'watchdog.db'}", faults),
         broker_url=_broker_url(plain, environment, faults),
         feeds=feeds,
+        archives=_archives(_section(plain, "archives", faults), feeds, faults),
         channels=channels,
         routes=routes or {"default": tuple(sorted(names))},
         operators=operators,
@@ -236,6 +272,7 @@ def read(environment: Mapping[str, str], *, config: Path | None = None) -> tuple
             seconds=_number(worker, "worker", "sweep_after_seconds", sweep_after, _SWEEP_AFTER, faults)
         ),
         probes=_probes(_section(plain, "probes", faults), faults),
+        silent_after=_silent_after(_section(plain, "watch", faults), faults),
         heartbeat=_heartbeat(_section(plain, "heartbeat", faults), faults),
         audit_every=timedelta(
             seconds=_number(
@@ -330,7 +367,7 @@ def _feeds(plain: dict[str, Any], home: Path, faults: list[SettingsFault]) -> tu
         if kind is None:
             continue
         rest = {key: value for key, value in options.items() if key not in _OF_EVERY_FEED}
-        _options(rest, kind, place, faults)
+        _options(rest, KINDS[kind].options, _OF_EVERY_FEED, f"a feed of kind {kind}", place, faults)
         found.append(
             FeedSettings(
                 name=name, kind=kind, cloud=_cloud(options, KINDS[kind], place, faults), options=rest,
@@ -340,17 +377,19 @@ def _feeds(plain: dict[str, Any], home: Path, faults: list[SettingsFault]) -> tu
     return tuple(found)
 
 
-def _options(rest: Mapping[str, Any], kind: str, place: str, faults: list[SettingsFault]) -> None:
-    options = KINDS[kind].options
+def _options(
+    rest: Mapping[str, Any], options: Mapping[str, Option], common: Collection[str], what: str, place: str,
+    faults: list[SettingsFault],
+) -> None:  # fmt: skip
     faults += [
         SettingsFault(f"{place}.{key}", "is missing")
         for key, option in options.items()
         if option.required and key not in rest
     ]
-    known = [*options, *_OF_EVERY_FEED]
+    known = [*options, *common]
     for key, value in rest.items():
         if key not in options:
-            faults.append(SettingsFault(f"{place}.{key}", f"unknown; a feed of kind {kind} knows: {_list(known)}"))
+            faults.append(SettingsFault(f"{place}.{key}", f"unknown; {what} knows: {_list(known)}"))
         elif options[key].shape is Shape.SECONDS:
             _number(rest, place, key, 0, options[key].bounds, faults)
         elif not _has_shape(value, options[key]):
@@ -380,6 +419,46 @@ def _customers(options: Mapping[str, Any], place: str, faults: list[SettingsFaul
         return tuple(wanted)
     faults.append(SettingsFault(f"{place}.customers", f"must be a list of customers' ids, is {wanted!r}"))
     return None
+
+
+def _archives(
+    plain: dict[str, Any], feeds: tuple[FeedSettings, ...], faults: list[SettingsFault]
+) -> tuple[ArchiveSettings, ...]:
+    found = []
+    for name, options in plain.items():
+        place = f"archives.{name}"
+        kind = _kind(options, place, archive_kinds.KINDS, faults)
+        if kind is None:
+            continue
+        row = archive_kinds.KINDS[kind]
+        rest = {key: value for key, value in options.items() if key not in _OF_EVERY_ARCHIVE}
+        _options(rest, row.options, _OF_EVERY_ARCHIVE, f"an archive of kind {kind}", place, faults)
+        wanted = options.get("feed")
+        feed = next((one for one in feeds if one.name == wanted and one.cloud == row.cloud), None)
+        if feed is None:
+            names = _list(one.name for one in feeds if one.cloud == row.cloud)
+            text = f"must name the feed of {row.cloud} whose gaps it fills, is {wanted!r}; there are: {names}"
+            faults.append(SettingsFault(f"{place}.feed", text))
+            continue
+        customers = _customers(options, place, faults) or feed.customers
+        strangers = [] if feed.customers is None else [one for one in customers or () if one not in feed.customers]
+        if strangers:
+            text = f"feed {feed.name} is not set up for {_list(strangers)}"
+            faults.append(SettingsFault(f"{place}.customers", text))
+        found.append(
+            ArchiveSettings(
+                name=name, kind=kind, feed=feed.name, cloud=row.cloud, options=rest, customers=customers
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def _silent_after(plain: dict[str, Any], faults: list[SettingsFault]) -> timedelta:
+    faults += [
+        SettingsFault(f"watch.{name}", f"unknown; there are: {_list(_WATCH)}") for name in plain if name not in _WATCH
+    ]
+    usual = int(SILENT_AFTER.total_seconds())
+    return timedelta(seconds=_number(plain, "watch", "silent_after_seconds", usual, _SILENT_AFTER, faults))
 
 
 def _probes(plain: dict[str, Any], faults: list[SettingsFault]) -> ProbeSettings:
@@ -499,8 +578,8 @@ def _secret_in(path: Path, place: str) -> str:
     return found
 
 
-def resolved(one: ChannelSettings | FeedSettings | HeartbeatSettings) -> dict[str, object]:
-    """Return the options of a channel, feed or heartbeat with the secrets in place; lists are resolved one by one.
+def resolved(one: ChannelSettings | FeedSettings | ArchiveSettings | HeartbeatSettings) -> dict[str, object]:
+    """Return the options of one thing that has a kind, the secrets in place; lists are resolved one by one.
 
     Raises SettingsFaults with every secret that is missing.
     """
@@ -516,15 +595,21 @@ def resolved(one: ChannelSettings | FeedSettings | HeartbeatSettings) -> dict[st
     return found
 
 
-def _place(one: ChannelSettings | FeedSettings | HeartbeatSettings) -> str:
+def _place(one: ChannelSettings | FeedSettings | ArchiveSettings | HeartbeatSettings) -> str:
     if isinstance(one, HeartbeatSettings):
         return "heartbeat"
+    if isinstance(one, ArchiveSettings):
+        return f"archives.{one.name}"
     return f"{'channels' if isinstance(one, ChannelSettings) else 'feeds'}.{one.name}"
 
 
-def _may_refer(one: ChannelSettings | FeedSettings | HeartbeatSettings, key: str) -> bool:
-    """Whether an option may be a reference: in a feed those that are secret, elsewhere every one."""
-    return not isinstance(one, FeedSettings) or KINDS[one.kind].options[key].shape in {Shape.SECRET, Shape.SECRETS}
+def _may_refer(one: ChannelSettings | FeedSettings | ArchiveSettings | HeartbeatSettings, key: str) -> bool:
+    """Whether an option may be a reference: in a feed or an archive those that are secret, elsewhere every one."""
+    if isinstance(one, FeedSettings):
+        return KINDS[one.kind].options[key].shape in {Shape.SECRET, Shape.SECRETS}
+    if isinstance(one, ArchiveSettings):
+        return archive_kinds.KINDS[one.kind].options[key].shape in {Shape.SECRET, Shape.SECRETS}
+    return True
 
 
 def _resolved(value: object, place: str) -> object:

@@ -118,7 +118,9 @@ def _put_in(runtime: Runtime, cloud: str, on_quarantine: InCommit, now: datetime
     # The ids of a seed are its own: this happening is another one than yesterday's.
     chapter = _chapter(cloud, int(at.timestamp()))
     _note(runtime, cloud, lambda passage: msgspec.structs.replace(passage, put_in_at=at), now)
-    intake = Intake(runtime.store, Reserved(runtime.store), clouds.cloud, on_quarantine=on_quarantine, now=lambda: now)
+    intake = Intake(
+        runtime.store, Reserved(runtime.store), clouds.cloud, on_quarantine=on_quarantine, live=False, now=lambda: now
+    )
     messages = [
         Received(id=f"{SYNTHETIC}:{cloud}:{at.isoformat()}:{number}", body=body, received_at=at, receipt=None)
         for number, body in enumerate(chapter.steps[0].tells(at))

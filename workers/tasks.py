@@ -44,6 +44,10 @@ def make_worker_app(settings: Settings) -> Celery:
     def ask(claims: dict[str, int]) -> None:
         work().probe(claims)
 
+    @app.task(name=broker.CHECK)  # type: ignore[untyped-decorator]  # celery ships no types
+    def check(claims: dict[str, int]) -> None:
+        work().preflight(claims)
+
     @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]  # celery ships no types
     def warm_up(**_: object) -> None:
         """Open and read everything now: the first page must not wait for imports."""

@@ -12,6 +12,7 @@ from workers.broker import BrokerAway, Hand
 from workers.delivering import Delivered, deliver, deliver_leased
 from workers.intake import Intake, Taken
 from workers.observing import Queued, observe_row
+from workers.preflighting import Preflighting
 from workers.probing import Probing
 from workers.runtime import Runtime, utc_now
 from workers.stops import stop_at
@@ -55,10 +56,17 @@ class Work:
         """The probes of this process."""
         return Probing(self.runtime)
 
+    @cached_property
+    def preflighting(self) -> Preflighting:
+        """The pre-flights of this process."""
+        return Preflighting(self.runtime)
+
     def close(self) -> None:
         """Let go of everything that this process has opened."""
         if "probing" in self.__dict__:
             self.probing.close()
+        if "preflighting" in self.__dict__:
+            self.preflighting.close()
         self.runtime.close()
 
     def warm_up(self) -> None:
@@ -158,6 +166,27 @@ class Work:
         """Probe taken keys, and see that the notices of each go out without waiting for the slowest."""
         for notices in self.probing.probe(claims):
             self.send(notices)
+
+    def start_preflights(self) -> int:
+        """Take the keys whose pre-flight is due and hand them on; return how many were taken.
+
+        They are checked here when nobody could be handed any.
+        """
+        taken = self.preflighting.take()
+        to_workers = bool(taken) and self.hand is not None and self.probing.has_workers()
+        for batch in self.preflighting.batches(taken):
+            if self.hand is None or not to_workers:
+                self.preflight(batch)
+                continue
+            try:
+                self.hand.preflights(batch)
+            except BrokerAway:
+                self.preflight(batch)
+        return len(taken)
+
+    def preflight(self, claims: Mapping[str, int]) -> None:
+        """Check taken keys, and see that the notices of what was found go out."""
+        self.send(self.preflighting.check(claims))
 
     def row(self, inbox_id: int, carries: Carries) -> None:
         """Work one inbox row of either kind."""

@@ -717,6 +717,66 @@ def feed() -> Facts:
     )
 
 
+ASKED = (
+    "Concerned: 2 keys (arn:aws:kms:eu-central-1:444455556666:key/11111111-2222-3333-4444-555555555555, "
+    "arn:aws:kms:eu-central-1:444455556666:key/66666666-7777-8888-9999-000000000000). They are still asked by probes"
+)
+
+
+def silent() -> Facts:
+    """Nothing has come from the customer's account, and nobody is known to have done anything."""
+    reason = (
+        "No sign of life has come from the audit records of AWS account 444455556666 in eu-central-1 since 2026-12-01 "
+        "08:44 UTC (blind since then). Expected: an event of the scheduled rule byok-heartbeat (rate(5 minutes)) of "
+        f"AWS account 444455556666 in eu-central-1. {ASKED}"
+    )
+    told = feed()
+    happenings = (
+        replace(
+            told.keys[0].happenings[0], effect=Effect.FEED_SILENT, reason=reason, operation=None, actor=None,
+            actor_agent=None, actor_address=None, event_id=None, fault=Fault.UNKNOWN,
+            since=datetime(2026, 12, 1, 8, 44, tzinfo=UTC),
+        ),
+    )  # fmt: skip
+    watch = replace(told.keys[0], claimed="the audit events leave nothing open", happenings=happenings)
+    return replace(told, keys=(watch,), fault=Fault.UNKNOWN, told=("customer: not told (it is about the audit feed)",))
+
+
+def unasked() -> Facts:
+    """We do not listen ourselves: that is the vendor's, and some keys are asked by nobody either."""
+    reason = (
+        "The feed acme-sqs is not asked since 2026-12-01 08:57 UTC: nobody listens, and nothing that it carries is "
+        "seen. This says nothing of the customers. Start `byok-watchdog consume acme-sqs` (or `up`); `byok-watchdog "
+        "doctor` says what it lacks. Concerned: 1 key (arn:aws:kms:eu-central-1:444455556666:key/1111). It is not "
+        "probed either (never probed: the register says so (probe.off)): nothing watches it now, so check it by hand"
+    )
+    told = silent()
+    happenings = (replace(told.keys[0].happenings[0], key="watch:vendor", reason=reason, fault=Fault.VENDOR),)
+    watch = replace(
+        told.keys[0], id="watch:vendor", name="the watch itself, on the vendor's side", happenings=happenings
+    )
+    return replace(
+        told, keys=(watch,), customer="", customer_name=told.vendor, fault=Fault.VENDOR, severity=Severity.CRITICAL,
+        told=("customer: not told (the incident is not about one customer)",),
+    )  # fmt: skip
+
+
+def heard() -> Facts:
+    """A sign of life has come again, and proves the way."""
+    told = silent()
+    return replace(
+        told,
+        kind=Kind.RESOLVED,
+        stage=Stage.RESOLVED,
+        previous_stage=Stage.AT_RISK,
+        turn=2,
+        why="proven",
+        severity=Severity.INFO,
+        at=datetime(2026, 12, 1, 9, 42, tzinfo=UTC),
+        keys=(replace(told.keys[0], happenings=(), verdict=Verdict.BLIND),),
+    )
+
+
 def undocumented() -> Facts:
     """A replica leaves no documented grace period: there is no date, and the text says to act now (impact.md 8, B)."""
     now_or_never = Deadline(
@@ -756,6 +816,9 @@ INCIDENTS: dict[str, Callable[[], Facts]] = {
         vendor_fault,
         cannot_tell,
         feed,
+        silent,
+        unasked,
+        heard,
         expiry,
         recovering,
         flapping,

@@ -13,6 +13,7 @@ BROAD = {"Exception", "BaseException"}
 # Each is a loop that must go on or a boundary that tells.
 REASONS: dict[str, str] = {
     "alerts/letters.py: either": "a fault in a text must not stop the notice: a short form goes out, and says so",
+    "workers/backfilling.py: Backfilling._work": "the other backfills go on; it is tried again, then told and left",
     "workers/cli/services.py: _keep_beating": "the worker lives on; without the beat the status shows it as gone",
     "workers/consumer.py: Consumer._guarded": "a consumer that is gone watches nothing; told, then retried",
     "workers/consumer.py: Consumer._take": "the batch is taken apart: one message must not hold up its neighbours",
@@ -24,6 +25,8 @@ REASONS: dict[str, str] = {
     "workers/intake.py: Intake._weigh": "a fault of our reading: the record goes to quarantine, and is told",
     "workers/observing.py: observe_row": "the row stays in the inbox, put aside with its error, which is told",
     "workers/processes.py: bare_alarm": "the last resort: after a fault of one sender the next one is asked",
+    "workers/preflighting.py: Preflighting._read": "what a key's answers do to our code must not lose its batch; told",
+    "workers/preflighting.py: Preflighting.settle": "the other keys are settled; the one that fails is told",
     "workers/probing.py: Probing._ask_one": "what a key's answers do to our code must not lose its batch; it is told",
     "workers/probing.py: Probing.settle": "the other keys of the batch are settled; the one that fails is told",
     "workers/scheduler.py: Scheduler.advance": "the other incidents go on; then the failure flies, and is logged",

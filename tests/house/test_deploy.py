@@ -55,6 +55,8 @@ def test_the_settings_sample_shows_every_section_that_there_is(tmp_path: Path) -
         "store",
         "broker",
         "feeds",
+        "archives",
+        "watch",
         "channels",
         "routes",
         "operators",

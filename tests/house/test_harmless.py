@@ -1,6 +1,7 @@
-"""Nothing we do can harm a key: whatever code of ours talks to AWS only reads and acknowledges (promise 6)."""
+"""Nothing we do can harm a key: whatever code of ours talks to a cloud only reads and acknowledges (promise 6)."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -11,17 +12,20 @@ from botocore import xform_name
 
 from tests.house.tree import ROOT, modules
 
-SERVICES = {"sqs", "s3", "kms", "sts", "rds"}
+SERVICES = {"sqs", "s3", "kms", "sts", "rds", "cloudtrail", "events"}
 """The services that may be talked to. A further one needs its harmless operations below."""
 
 HARMLESS = {
     # reading a queue, and giving up what is committed
     "receive_message", "delete_message", "delete_message_batch", "change_message_visibility",
     "change_message_visibility_batch", "get_queue_url", "get_queue_attributes",
-    # reading objects
-    "get_object", "head_object",
+    # reading objects, and what was recorded
+    "get_object", "head_object", "list_objects_v2", "lookup_events",
     # looking at a key, and trying it as the vendor's stores do
     "describe_key", "get_key_policy", "list_grants", "generate_data_key", "encrypt", "decrypt",
+    # looking at what makes a key hard to lose: labels, names, its key store, the trail and the rules around it
+    "list_resource_tags", "list_aliases", "describe_custom_key_stores", "get_trail", "get_trail_status",
+    "get_event_selectors", "describe_rule", "list_targets_by_rule",
     # looking at a database under a key
     "describe_db_instances", "describe_db_clusters",
     # who am I, and becoming the vendor's role that a key is asked as
@@ -248,3 +252,90 @@ def test_what_is_harmless_is_let_through() -> None:
         "Session().client('kms').decrypt(CiphertextBlob=b'')\n"
     )
     assert [] == faults(ast.parse(code))
+
+
+# -------------------------------------------------------------------------------------------------------- Google Cloud
+
+GOOGLE = Path("workers/clouds/gcp")
+CALLS = GOOGLE / "calls.py"
+VERBS = {":encrypt", ":decrypt", ":getIamPolicy", ":generateAccessToken"}
+"""The custom methods of Google's APIs that may be named: uses of a key, readings, becoming the account that asks."""
+ENDS_IN_VERB = re.compile(r".*(:[a-z][A-Za-z]+)", re.DOTALL)
+SENDING = {"request", "post", "put", "patch", "delete", "send"}
+
+
+def google_faults(tree: ast.Module, place: str = "") -> list[str]:
+    """Say for a module that asks Google Cloud what in it could do harm: what is sent stands in three functions alone.
+
+    `_answered` sends, `_asked` is told the method by its callers, `_using` posts and adds a verb.
+    """
+    found: list[str] = []
+    for function in [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))]:
+        name = function.name if isinstance(function, ast.FunctionDef) else ""
+        for node in _own(function):
+            found += [f"{place}:{node.lineno}: {text}" for text in _google_faults(node, name)]
+    return sorted(set(found))
+
+
+def _own(function: ast.AST) -> Iterator[ast.expr]:
+    """Yield the expressions of a function, or of a module, but those of the functions in it."""
+    for child in ast.iter_child_nodes(function):
+        if isinstance(child, ast.FunctionDef):
+            continue
+        if isinstance(child, ast.expr):
+            yield child
+        yield from _own(child)
+
+
+def _google_faults(node: ast.expr, function: str) -> Iterator[str]:
+    if isinstance(node, ast.Attribute) and node.attr in SENDING and function != "_answered":
+        yield f"sends by {node.attr}"
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        verb = ENDS_IN_VERB.fullmatch(node.value)
+        if verb and verb[1] not in VERBS:
+            yield f"names the method {verb[1]!r}"
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        given = node.args[0] if node.args else None
+        method = given.value if isinstance(given, ast.Constant) else None
+        if node.func.attr == "_asked" and method != "GET" and (method, function) != ("POST", "_using"):
+            yield f"asks by {method!r}" if method else "asks by a method that cannot be seen here"
+        if node.func.attr == "_using" and not _is_use(node):
+            yield "posts something else than a use"
+
+
+def _is_use(call: ast.Call) -> bool:
+    """Whether what is posted ends in one of the two uses, written down right here."""
+    name = call.args[1] if len(call.args) > 1 else None
+    last = name.values[-1] if isinstance(name, ast.JoinedStr) else None
+    return isinstance(last, ast.Constant) and last.value in {":encrypt", ":decrypt"}
+
+
+def test_what_asks_google_cloud_about_keys_only_reads_and_tries() -> None:
+    places = list(modules(str(GOOGLE)))
+    assert CALLS in places
+    assert [] == [fault for path in places for fault in google_faults(parsed(path), str(path))]
+
+
+def test_the_requests_to_google_cloud_are_made_in_one_place() -> None:
+    found = [path for path in modules(str(GOOGLE)) if ".request(" in (ROOT / path).read_text(encoding="utf-8")]
+    assert found == [CALLS]
+
+
+HARMFUL_TO_GOOGLE = [
+    ("asks by 'POST'", "class D:\n  def kill(self):\n    self._asked('POST', url, 'x', None)"),
+    ("asks by 'PATCH'", "class D:\n  def _using(self):\n    self._asked('PATCH', url, 'x', None)"),
+    ("asks by a method that cannot be seen", "class D:\n  def ask(self, how):\n    self._asked(how, url, 'x', None)"),
+    ("names the method ':destroy'", "place = f'{name}:destroy'"),
+    ("names the method ':setIamPolicy'", "VERB = ':setIamPolicy'"),
+    ("posts something else than a use", "class D:\n  def ask(self):\n    self._using('x', name, {}, 'y')"),
+    ("posts something else than a use", "class D:\n  def ask(self):\n    self._using('x', f'{n}{verb}', {}, 'y')"),
+    ("sends by patch", "session.patch(url)"),
+    ("sends by request", "class D:\n  def other(self):\n    self.session.request('GET', url)"),
+    ("sends by request", "def f():\n  def g():\n    session.request('GET', url)"),
+]
+
+
+@pytest.mark.parametrize(("words", "code"), HARMFUL_TO_GOOGLE, ids=[row[1][-50:] for row in HARMFUL_TO_GOOGLE])
+def test_what_could_do_harm_on_google_cloud_is_seen(words: str, code: str) -> None:
+    found = google_faults(ast.parse(code))
+    assert any(words in one for one in found), found

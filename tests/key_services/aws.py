@@ -83,6 +83,7 @@ class Grant:
     id: str
     grantee: str
     operations: frozenset[str]
+    issuer: str = ""
 
 
 @dataclass(slots=True)
@@ -102,6 +103,11 @@ class Key:
     valid_to: datetime | None = None
     backing_fault: str | None = None
     """What a custom key store answers to every use, while the state stays Enabled."""
+    policy_text: str | None = None
+    """What GetKeyPolicy answers; without it the text that `policy` stands for."""
+    description: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
 
     @property
     def account(self) -> str:
@@ -147,6 +153,10 @@ class Aws:
         self.assumable: dict[str, frozenset[str]] = {}
         self.databases: dict[str, tuple[str, str]] = {}
         self.clusters: dict[str, tuple[str, str]] = {}
+        self.trails: dict[str, Document] = {}
+        """By ARN: `logging`, `multi_region` and `selectors`, as the owner has set them up."""
+        self.rules: dict[str, Document] = {}
+        """By ARN: `state`, `pattern` and `targets`."""
         self.objects: dict[tuple[str, str], tuple[bytes, str | None]] = {}
         self.session_seconds = 3600.0
         self.troubles: list[Trouble] = []
@@ -214,6 +224,8 @@ class Aws:
 
     def kms(self, operation: str, body: Document, caller: str, region: str | None = None) -> Document:
         with self.lock:
+            if operation == "DescribeCustomKeyStores":
+                return self._stores(body, caller)
             if "CustomKeyStore" in operation:
                 return self._store_changed(operation, body, caller)
             key = self._key(body.get("KeyId") or _sealed_under(body), region)
@@ -224,6 +236,8 @@ class Aws:
                 return self._describe(key)
             if operation == "ListGrants":
                 return self._list_grants(key, body)
+            if operation in _OWNERS_READS:
+                return _OWNERS_READS[operation](key, body)
             change = _CHANGES.get(operation)
             if change is None:
                 raise Refusal("UnknownOperationException", operation)
@@ -309,6 +323,7 @@ class Aws:
             "Enabled": state == "Enabled", "KeyManager": "CUSTOMER", "KeyUsage": "ENCRYPT_DECRYPT",
             "KeySpec": "SYMMETRIC_DEFAULT", "MultiRegion": key.replicas,
             "Origin": "EXTERNAL" if key.external else "AWS_CLOUDHSM" if key.store else "AWS_KMS",
+            "Description": key.description,
         }  # fmt: skip
         if state == "PendingDeletion" and key.deletion_at:
             metadata["DeletionDate"] = key.deletion_at.timestamp()
@@ -326,12 +341,65 @@ class Aws:
         more = start + limit < len(key.grants.now)
         answer: Document = {
             "Grants": [
-                {"GrantId": one.id, "GranteePrincipal": one.grantee, "Operations": sorted(one.operations)}
+                {
+                    "GrantId": one.id,
+                    "GranteePrincipal": one.grantee,
+                    "Operations": sorted(one.operations),
+                    "IssuingAccount": one.issuer or f"arn:aws:iam::{key.account}:root",
+                }
                 for one in page
             ],
             "Truncated": more,
         }
         return {**answer, "NextMarker": str(start + limit)} if more else answer
+
+    def _stores(self, body: Document, caller: str) -> Document:
+        self._permit("DescribeCustomKeyStores", caller)
+        store = body["CustomKeyStoreId"]
+        owners = {key.account for key in self.keys.values() if key.store == store}
+        if caller.split(":")[4] not in owners:
+            raise Refusal("CustomKeyStoreNotFoundException", store)
+        state = "CONNECTED" if self.stores[store] else "DISCONNECTED"
+        return {"CustomKeyStores": [{"CustomKeyStoreId": store, "ConnectionState": state}], "Truncated": False}
+
+    def _permit(self, operation: str, caller: str) -> None:
+        """What has no policy of its own is up to the identities of its account."""
+        own = self.identities.get(caller, EVERYTHING)
+        if operation not in own and "*" not in own:
+            raise Refusal(
+                "AccessDeniedException",
+                f"User: {caller} is not authorized to perform: {operation} "
+                + REFUSED_BY_IDENTITY.format(operation=operation),
+            )
+
+    def cloudtrail(self, operation: str, body: Document, caller: str, region: str) -> Document:
+        """Answer about a trail by its ARN, in its own Region and to its own account only."""
+        self._permit(operation, caller)
+        arn = body.get("Name") or body.get("TrailName") or ""
+        trail = self.trails.get(arn)
+        if trail is None or arn.split(":")[3:5] != [region, caller.split(":")[4]]:
+            raise Refusal("TrailNotFoundException", f"Unknown trail: {arn}")
+        if operation == "GetTrail":
+            return {"Trail": {"TrailARN": arn, "IsMultiRegionTrail": trail["multi_region"]}}
+        if operation == "GetTrailStatus":
+            return {"IsLogging": trail["logging"]}
+        return {"TrailARN": arn, **trail["selectors"]}
+
+    def events(self, operation: str, body: Document, caller: str, region: str) -> Document:
+        """Answer about a rule by its name: of the caller's account, in the Region that is asked."""
+        self._permit(operation, caller)
+        bus, name = body.get("EventBusName", "default"), body.get("Name") or body.get("Rule")
+        place = "" if bus == "default" else f"{bus}/"
+        rule = self.rules.get(f"arn:aws:events:{region}:{caller.split(':')[4]}:rule/{place}{name}")
+        if rule is None:
+            raise Refusal("ResourceNotFoundException", f"Rule {name} does not exist on EventBus {bus}.")
+        if operation == "DescribeRule":
+            return {"Name": name, "State": rule["state"], "EventPattern": rule["pattern"]}
+        start = int(body.get("NextToken") or 0)  # one a page: whoever reads the first only misses the rest
+        answer: Document = {
+            "Targets": [{"Id": str(at), "Arn": arn} for at, arn in enumerate(rule["targets"])][start : start + 1]
+        }
+        return {**answer, "NextToken": str(start + 1)} if start + 1 < len(rule["targets"]) else answer
 
     def _store_changed(self, operation: str, body: Document, caller: str) -> Document:
         store = body["CustomKeyStoreId"]
@@ -427,6 +495,29 @@ class Aws:
                     one.times -= 1
                 return one.how
         return None
+
+
+def _policy_of(key: Key, body: Document) -> Document:
+    statements = [
+        {"Effect": "Allow", "Resource": "*",
+         "Principal": {"AWS": f"arn:aws:iam::{who}:root" if who.isdigit() else who},
+         "Action": [f"kms:{name}" for name in sorted(names)]}
+        for who, names in key.policy.now.items()
+    ]  # fmt: skip
+    text = key.policy_text or json.dumps({"Version": "2012-10-17", "Statement": statements})
+    return {"Policy": text, "PolicyName": "default"}
+
+
+_OWNERS_READS: dict[str, Callable[[Key, Document], Document]] = {
+    "GetKeyPolicy": _policy_of,
+    "ListResourceTags": lambda key, _: {
+        "Tags": [{"TagKey": name, "TagValue": value} for name, value in key.tags.items()], "Truncated": False,
+    },
+    "ListAliases": lambda key, _: {
+        "Aliases": [{"AliasArn": one, "AliasName": one.rpartition(":")[2]} for one in key.aliases], "Truncated": False,
+    },
+}  # fmt: skip
+"""What only the key's own account may read (aws.md 7)."""
 
 
 def _would_work() -> Refusal:
@@ -604,8 +695,8 @@ def _handler(aws: Aws) -> type[BaseHTTPRequestHandler]:
             target = self.headers.get("X-Amz-Target", "")
             if target:
                 body = json.loads(content)
-                named = body.get("KeyId") or _sealed_under(body) or ""
-                return _Call("kms", target.rpartition(".")[2], named, access_key, region, body)
+                named = body.get("KeyId") or _sealed_under(body) or body.get("Name") or body.get("Rule") or ""
+                return _Call(service, target.rpartition(".")[2], named, access_key, region, body)
             if self.command == "POST":
                 form = {name: values[0] for name, values in parse_qs(content.decode()).items()}
                 named = form.get("RoleArn") or ""
@@ -616,6 +707,12 @@ def _handler(aws: Aws) -> type[BaseHTTPRequestHandler]:
         def _worked(self, call: _Call, caller: str) -> None:
             if call.service == "kms":
                 answer = aws.kms(call.operation, call.body, caller, call.region)
+                self._send(200, json.dumps(answer).encode(), "application/x-amz-json-1.1")
+                return
+            if call.service in {"cloudtrail", "events"}:
+                with aws.lock:
+                    ask = aws.cloudtrail if call.service == "cloudtrail" else aws.events
+                    answer = ask(call.operation, call.body, caller, call.region)
                 self._send(200, json.dumps(answer).encode(), "application/x-amz-json-1.1")
                 return
             if call.service == "s3":
@@ -637,7 +734,7 @@ def _handler(aws: Aws) -> type[BaseHTTPRequestHandler]:
             self._send(200, text.encode(), "text/xml")
 
         def _failed(self, call: _Call, refusal: Refusal) -> None:
-            if call.service == "kms":
+            if call.service in {"kms", "cloudtrail", "events"}:
                 body = json.dumps({"__type": refusal.code, "message": refusal.message}).encode()
                 self._send(refusal.status, body, "application/x-amz-json-1.1")
                 return

@@ -118,11 +118,52 @@ class Vault:
     firewall: str | None = None
     bypass: bool = True
     get_refuses_disabled: str | None = None
+    managed: "Managed | None" = None
 
     @property
     def recovery_level(self) -> str:
         start = "Recoverable" if self.retention == 90 else "CustomizedRecoverable"
         return start if self.purge_protection else f"{start}+Purgeable"
+
+
+@dataclass(slots=True)
+class Managed:
+    """A vault as the resource manager knows it: by its id, with what its owner has put on it or above it.
+
+    `settings` come on top of what follows from the vault itself; a setting of None is not told. `readers` are who
+    holds the role Reader, at which scope.
+    """
+
+    id: str
+    location: str = "westeurope"
+    settings: Document = field(default_factory=dict)
+    locks: list[Document] = field(default_factory=list)
+    assignments: list[Document] = field(default_factory=list)
+    diagnostics: list[Document] = field(default_factory=list)
+    readers: set[tuple[str, str]] = field(default_factory=set)
+
+    def lock(self, name: str, scope: str = "", level: str = "CanNotDelete") -> None:
+        place = f"{scope or self.id}/providers/Microsoft.Authorization/locks/{name}"
+        self.locks.append({"id": place, "name": name, "properties": {"level": level}})
+
+    def assign(
+        self, principal: str, role: str, scope: str = "", *, name: str = "", condition: str | None = None
+    ) -> str:
+        """Assign a role, and return the id of the assignment."""
+        name = name or f"d0000000-1111-4222-8333-{len(self.assignments):012d}"
+        place = f"{scope or self.id}/providers/Microsoft.Authorization/roleAssignments/{name}"
+        properties = {
+            "principalId": principal, "principalType": "ServicePrincipal", "scope": scope or self.id,
+            "condition": condition,
+            "roleDefinitionId": f"/{self.id.split('/')[1]}/x/providers/Microsoft.Authorization/roleDefinitions/{role}",
+        }  # fmt: skip
+        self.assignments.append({"id": place, "name": name, "properties": properties})
+        return place
+
+    def diagnose(self, name: str, category: str = "AuditEvent", *, enabled: bool = True, **destination: str) -> None:
+        place = f"{self.id}/providers/microsoft.insights/diagnosticSettings/{name}"
+        logs = [{"category": category, "categoryGroup": None, "enabled": enabled}]
+        self.diagnostics.append({"id": place, "name": name, "properties": {"logs": logs, **destination}})
 
 
 @dataclass(slots=True)
@@ -286,7 +327,7 @@ class Azure:
         if host == LOGIN or url.path.endswith(("/token", "/openid-configuration", "/discovery/instance")):
             return self._entra(host, method, url.path, body)
         if host == MANAGEMENT:
-            return self._arm(url.path, headers)
+            return self._arm(url, headers)
         if ".blob." in host:
             return self._blob(f"https://{host}{url.path}", headers)
         vault = self.vaults.get(host)
@@ -501,8 +542,12 @@ class Azure:
             raise _storage(403, cut)
         return (206, b"x") if headers.get("range") == "bytes=0-0" else (200, b"x" * 1_000_000)
 
-    def _arm(self, path: str, headers: Mapping[str, str]) -> tuple[int, Document]:
+    def _arm(self, url: Any, headers: Mapping[str, str]) -> tuple[int, Document]:
         self._for(headers, "https://management.azure.com")
+        path = url.path
+        for vault in self.vaults.values():
+            if vault.managed and (found := self._managed(vault, vault.managed, url, headers)) is not None:
+                return 200, found
         store = self.databases.get(path)
         if store is None:
             raise Refusal(404, "ResourceNotFound", "The Resource was not found.")
@@ -510,6 +555,49 @@ class Azure:
             raise Refusal(store.refusal[0], store.refusal[1], "refused")
         cut = self._cut_off(store)
         return 200, {"id": path, "properties": {**store.properties, **({"state": "Inaccessible"} if cut else {})}}
+
+    def _managed(self, vault: Vault, managed: Managed, url: Any, headers: Mapping[str, str]) -> Document | None:
+        """Answer about a vault, its group or its subscription, to who may read there; None for something else."""
+        asked, around, kind = url.path.partition("/providers/Microsoft.Authorization/")
+        asked, insights, _ = (asked, "", "") if around else url.path.partition("/providers/Microsoft.Insights/")
+        scope = asked.removesuffix(f"/keys/{asked.rpartition('/')[2]}").lower()
+        if scope != managed.id.lower() and not (around and managed.id.lower().startswith(f"{scope}/")):
+            return None
+        token = self._bearer(headers)
+        reads = {place for app, place in managed.readers if app == token["app"]}
+        if token["tid"] != vault.tenant:
+            raise Refusal(401, "InvalidAuthenticationTokenTenant", "The token is of another tenant.")
+        if not any(scope == place.lower() or scope.startswith(f"{place.lower()}/") for place in reads):
+            raise Refusal(403, "AuthorizationFailed", f"The client does not have authorization over scope '{asked}'.")
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if insights:
+            return {"value": managed.diagnostics}
+        if kind == "locks":
+            return {"value": [one for one in managed.locks if one["id"].lower().startswith(scope)]}
+        if around and query.get("$filter") == "atScope()":
+            return self._paged(url, managed.assignments, query)
+        return None if around else self._described(vault, managed)
+
+    def _paged(self, url: Any, found: list[Document], query: Mapping[str, str]) -> Document:
+        """One on a page: a client that does not turn it sees less."""
+        at = int(query.get("$skiptoken", "0"))
+        more = f"https://{MANAGEMENT}{url.path}?api-version=x&$filter=atScope()&$skiptoken={at + 1}"
+        return {"value": found[at : at + 1], "nextLink": more if at + 1 < len(found) else None}
+
+    def _described(self, vault: Vault, managed: Managed) -> Document:
+        """Return a vault's settings; what is off by default is left out, as the resource manager does."""
+        properties = {
+            "tenantId": vault.tenant,
+            "enableSoftDelete": True,
+            "softDeleteRetentionInDays": vault.retention,
+            "enableRbacAuthorization": vault.rbac,
+            "enablePurgeProtection": vault.purge_protection or None,
+            "accessPolicies": [],
+            "publicNetworkAccess": "Enabled",
+            **managed.settings,
+        }
+        told = {name: value for name, value in properties.items() if value is not None}
+        return {"id": managed.id, "location": managed.location, "properties": told}
 
     def _for(self, headers: Mapping[str, str], audience: str) -> None:
         if self._bearer(headers).get("aud") != audience:

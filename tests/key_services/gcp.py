@@ -1,5 +1,6 @@
 """Google Cloud in memory, over HTTP on loopback: Cloud KMS by its state table (gcp.md 2), with tokens, impersonation,
-and the bits of Cloud Storage and Cloud SQL that use its keys.
+the bits of Cloud Storage and Cloud SQL that use its keys, and what a pre-flight reads round a key: liens, sinks,
+topics, subscriptions, key stores.
 
 There is no emulator of Cloud KMS. google-auth's session is the client; a key's owner acts on it through `act`, or over
 REST as an account that its policies name as administrator.
@@ -66,10 +67,11 @@ def violation(*kinds: str, subject: str = "") -> Document:
     return {"@type": "type.googleapis.com/google.rpc.PreconditionFailure", "violations": violations}
 
 
-def denied(permission: str, resource: str) -> Refusal:
+def denied(permission: str, resource: str, service: str = "cloudkms") -> Refusal:
     """Say what IAM says of a right that is missing, *and* of what does not exist (gcp.md 4)."""
-    text = f"Permission 'cloudkms.{permission}' denied on resource '{resource}' (or it may not exist)."
-    detail = info("IAM_PERMISSION_DENIED", "iam.googleapis.com", permission=f"cloudkms.{permission}", resource=resource)
+    named = f"{service}.{permission}"
+    text = f"Permission '{named}' denied on resource '{resource}' (or it may not exist)."
+    detail = info("IAM_PERMISSION_DENIED", "iam.googleapis.com", permission=named, resource=resource)
     return Refusal(403, "PERMISSION_DENIED", text, detail)
 
 
@@ -106,6 +108,8 @@ class Key:
     policy: History[Policy]
     versions: dict[str, Version] = field(default_factory=dict)
     window: timedelta = timedelta(days=30)
+    level: str = "SOFTWARE"
+    next_rotation: str | None = None
     reasons: list[str] | None = None
     enrolled: bool = True
     backing_fault: str | None = None
@@ -158,6 +162,12 @@ class Gcp:
         """Bucket and name: the content, the key version that it is encrypted under, the agent that uses it."""
         self.readers: frozenset[str] = frozenset()
         self.databases: dict[str, Document] = {}
+        self.liens: dict[str, list[Document]] = {}
+        """By the name of the project."""
+        self.round_keys: dict[str, Document] = {}
+        """What a pre-flight reads by its name: sinks, subscriptions, policies of topics, connections, HSM instances."""
+        self.may: set[tuple[str, str]] = set()
+        """Who holds which right on all of that: the account and the permission, as in `logging.sinks.get`."""
         self.token_seconds = 3600
         self.page = 500
         self.troubles: list[Trouble] = []
@@ -267,7 +277,7 @@ class Gcp:
                 raise Refusal(404, "NOT_FOUND", f"CryptoKeyVersion {name} not found.")
             if operation != "GetCryptoKeyVersion":
                 _ACTS[operation](self, key, version)
-            return self._version(version)
+            return self._version(version, key.level)
 
     def _serves(self, name: str, caller: str) -> None:
         """Both projects must have the API switched on, the key's must be alive, and its perimeter let the caller in."""
@@ -359,9 +369,12 @@ class Gcp:
         answer: Document = {
             "name": key.name, "purpose": "ENCRYPT_DECRYPT", "createTime": "2026-01-01T00:00:00Z",
             "destroyScheduledDuration": f"{int(key.window.total_seconds())}s",
+            "versionTemplate": {"protectionLevel": key.level, "algorithm": "GOOGLE_SYMMETRIC_ENCRYPTION"},
         }  # fmt: skip
+        if key.next_rotation:
+            answer["nextRotationTime"] = key.next_rotation
         if key.primary.now in key.versions:
-            answer["primary"] = self._version(key.versions[key.primary.now])
+            answer["primary"] = self._version(key.versions[key.primary.now], key.level)
         if key.reasons is not None:
             answer["keyAccessJustificationsPolicy"] = {"allowedAccessReasons": key.reasons} if key.reasons else {}
         return answer
@@ -371,13 +384,13 @@ class Gcp:
         every = list(key.versions.values())
         answer: Document = {"totalSize": len(every)}
         if every[start : start + limit]:
-            answer["cryptoKeyVersions"] = [self._version(one) for one in every[start : start + limit]]
+            answer["cryptoKeyVersions"] = [self._version(one, key.level) for one in every[start : start + limit]]
         return {**answer, "nextPageToken": str(start + limit)} if start + limit < len(every) else answer
 
-    def _version(self, version: Version) -> Document:
+    def _version(self, version: Version, level: str) -> Document:
         state = self.state_of(version)
         answer: Document = {
-            "name": version.name, "state": state, "protectionLevel": "SOFTWARE",
+            "name": version.name, "state": state, "protectionLevel": level,
             "algorithm": "GOOGLE_SYMMETRIC_ENCRYPTION",
         }  # fmt: skip
         if version.destroy_at:
@@ -464,6 +477,21 @@ class Gcp:
         if name not in self.databases:
             raise _of_storage(404, "instanceDoesNotExist", "The Cloud SQL instance does not exist.")
         return self.databases[name]
+
+    def around(self, operation: str, name: str, caller: str, query: Mapping[str, str]) -> Document:
+        """What a pre-flight reads round a key; what is missing is told from a missing right (unlike at Cloud KMS)."""
+        permission = _AROUND[operation]
+        if (caller, permission) not in self.may:
+            service, _, right = permission.partition(".")
+            raise denied(right, name, service)
+        if operation == "liens.list":
+            every = self.liens.get(name.removeprefix("projects/"), [])
+            start, limit = int(query.get("pageToken") or 0), min(int(query.get("pageSize") or 100), self.page)
+            page: Document = {"liens": every[start : start + limit]} if every else {}
+            return {**page, "nextPageToken": str(start + limit)} if start + limit < len(every) else page
+        if name not in self.round_keys:
+            raise Refusal(404, "NOT_FOUND", f"Resource not found (resource={name}).")
+        return self.round_keys[name]
 
     def troubled(self, operation: str, named: str) -> str | None:
         for one in self.troubles:
@@ -561,6 +589,15 @@ _ACTS: dict[str, Callable[[Gcp, Key, Version], None]] = {
     "FailImport": _set("IMPORT_FAILED", "PENDING_IMPORT"),
     "DeleteCryptoKeyVersion": _delete,
 }
+_AROUND = {
+    "liens.list": "resourcemanager.projects.get",
+    "sinks.get": "logging.sinks.get",
+    "subscriptions.get": "pubsub.subscriptions.get",
+    "topics.getIamPolicy": "pubsub.topics.getIamPolicy",
+    "ekmConnections.get": "cloudkms.ekmConnections.get",
+    "singleTenantHsmInstances.get": "cloudkms.singleTenantHsmInstances.get",
+}
+"""What is read round a key, and the right that it takes."""
 _PERMISSIONS = {
     "GetCryptoKey": "cryptoKeys.get",
     "GetCryptoKeyVersion": "cryptoKeyVersions.get",
@@ -652,6 +689,13 @@ def _handler(gcp: Gcp) -> type[BaseHTTPRequestHandler]:
                 return "generateAccessToken", named.rpartition("/")[2].partition(":")[0]
             if "/instances/" in named:
                 return "instances.get", named
+            if path == "/v3/liens":
+                return "liens.list", query.get("parent", "")
+            if "/topics/" in named:
+                return "topics.getIamPolicy", named.removesuffix(":getIamPolicy")
+            for kind in ("sinks", "subscriptions", "ekmConnections", "singleTenantHsmInstances"):
+                if f"/{kind}/" in named:
+                    return f"{kind}.get", named.removeprefix("/v2/")
             body = json.loads(content) if self.command == "PATCH" else {}
             return _operation(self.command, named, body)
 
@@ -668,6 +712,8 @@ def _handler(gcp: Gcp) -> type[BaseHTTPRequestHandler]:
                 return gcp.storage(bucket, name, caller, media=operation.endswith("media"))
             if operation == "instances.get":
                 return gcp.sql(named, caller)
+            if operation in _AROUND:
+                return gcp.around(operation, named, caller, query)
             return gcp.kms(operation, named, json.loads(content or b"{}"), caller, query)
 
         def _send(self, status: int, body: bytes, kind: str = "application/json") -> None:

@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
 SOURCES = sorted((ROOT / "workers").rglob("*.py"))
 NAMED = {stop for path in SOURCES for stop in re.findall(r'stop_at\("([a-z_.]+)"\)', path.read_text("utf-8"))}
-# No record passes the stops of a probe: tests/workers/test_probing.py stops there.
-STOPS = sorted(stop for stop in NAMED if not stop.startswith("probe."))
+# No record passes the stops of probes and backfills: tests/workers/test_probing.py and test_backfill.py stop there.
+STOPS = sorted(stop for stop in NAMED if not stop.startswith(("probe.", "preflight.", "backfill.")))
 AT = now()
 EVENT, TRAIL = "event", "trail"
 CLAIMED = "delivery.claimed"

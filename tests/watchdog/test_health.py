@@ -315,6 +315,13 @@ def test_what_is_lost_in_parts_is_given_back_part_by_part(loss: Effect, recovery
     assert [] == open_slots(after(*lost, signal(recovery, 3, means=means))), "what is said of all holds for each"
 
 
+def test_protections_stand_side_by_side_and_are_put_back_by_name() -> None:
+    weak = [signal(Effect.PROTECTION_WEAKENED, 0, subject=name) for name in ("lock", "purge protection")]
+    assert ["lock", "purge protection"] == [one.latest.subject for one in judge(after(*weak)).conditions]
+    back = signal(Effect.ACCESS_GRANTED, 1, subject="lock")
+    assert ["purge protection"] == [one.latest.subject for one in judge(after(*weak, back)).conditions]
+
+
 def test_one_part_given_back_leaves_what_was_lost_of_all() -> None:
     lost = signal(Effect.ACCESS_REVOKED, 0, means=BINDING)
     back = signal(Effect.ACCESS_GRANTED, 1, means=BINDING, part="storage")

@@ -66,7 +66,7 @@ def long_story(story: Story) -> list[Notice]:
     story.push(signal(Effect.KEY_ENABLED, 70))
     story.push(signal(Effect.KEY_DISABLED, 80))
     story.push(signal(Effect.KEY_ENABLED, 90))
-    story.prove(ACME_KEY, T0 + 95 * MINUTE)
+    story.prove(ACME_KEY, T0 + 105 * MINUTE)
     return story.notices
 
 

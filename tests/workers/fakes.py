@@ -32,12 +32,17 @@ def disabled(event_id: str, key: str) -> bytes:
 
 
 class FakeCloud:
-    """A cloud of JSON lines. `key` matters when it is registered; `noise` is dropped by triage; `says` is an effect."""
+    """A cloud of JSON lines. `key` matters when it is registered; `noise` is dropped by triage; `says` is an effect.
+
+    `beats` is a sign of life of the route that it names and means nothing else; any record may have a `route`.
+    `going` are the ways of each key.
+    """
 
     NAME = "fake"
 
-    def __init__(self) -> None:
+    def __init__(self, going: Mapping[str, Sequence[Way]] | None = None) -> None:
         self.meanings = 0
+        self.going = going or {}
 
     def unpack(
         self, body: bytes, *, first: int = 1, detail: bool = False, register: Register | None = None
@@ -69,12 +74,17 @@ class FakeCloud:
             raise KeyError("meaning fails")
         if record.get("meaning") == "none":
             return []
+        at = datetime.fromisoformat(record["at"]) if "at" in record else None
+        if "beats" in record:
+            return [Signal(effect=Effect.NO_EFFECT, reason="a beat", occurred_at=at, route=record["beats"])]
         if "says" in record:
-            at = datetime.fromisoformat(record["at"]) if "at" in record else None
             return [
-                Signal(effect=Effect(says), reason=f"it says {says}", key=record.get("of"), occurred_at=at)
+                Signal(
+                    effect=Effect(says), reason=f"it says {says}", key=record.get("of"), occurred_at=at,
+                    route=record.get("route"),
+                )
                 for says in record["says"]
-            ]
+            ]  # fmt: skip
         effect = Effect.KEY_DISABLED if record["key"] in register.keys else Effect.NO_EFFECT
         return [Signal(effect=effect, reason="", key=record["key"])]
 
@@ -91,7 +101,7 @@ class FakeCloud:
         return ()
 
     def ways(self, key: RegisteredKey, register: Register) -> Sequence[Way]:
-        return ()
+        return self.going.get(key.id, ())
 
     def catalogue(self) -> Sequence[Row]:
         return ()

@@ -57,6 +57,28 @@ def spelt(facts: Any, key: str, cloud: str) -> Any:
     return facts
 
 
+@pytest.mark.parametrize(
+    ("cloud", "check", "fix"),
+    [
+        ("azure", "azure.purge_protections", "did you mean azure.purge_protection?"),
+        ("gcp", "gcp.destruction_window", "did you mean gcp."),
+        ("gcp", "azure.lock", "`byok-watchdog register check` lists"),
+        ("azure", "all.singel_purpose", "did you mean all.single_purpose?"),
+    ],
+)
+@pytest.mark.parametrize("what", ["deviations", "statements"])
+def test_a_pre_flight_check_that_there_is_not_is_a_fault(cloud: str, check: str, fix: str, what: str) -> None:
+    facts = plain(cloud)
+    said = {"deviations": {"owner": "Carol", "reason": "old"}, "statements": {"by": "Ann", "stated_on": "2026-01-01"}}
+    good = {"check": "all.named", **said[what]}
+    first(facts)["exception"][what] = [good, {"check": check, **said[what]}]
+    (fault,) = faults_at(facts, f"{KEY}.exception.{what}[1].check")
+    assert (f"is no pre-flight check of a key on {cloud}" in fault.text, fix in fault.fix) == (True, True), fault.fix
+    first(facts)["exception"][what] = [good, good]
+    (fault,) = faults_at(facts, f"{KEY}.exception.{what}[1].check")
+    assert "stands at" in fault.text
+
+
 def test_there_is_a_form_of_keys_for_every_cloud() -> None:
     assert tuple(KEY_FORMS) == CLOUDS
     assert {"aws", *WORLDS} == set(CLOUDS)

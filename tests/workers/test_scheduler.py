@@ -13,11 +13,12 @@ from tests.workers.test_working import PATIENCE, FakeHand, accepted, arrive, han
 from tests.worlds import ACME_KEY, T0
 from watchdog.incidents import Incident, Turn
 from watchdog.words import Fault, Severity, Stage
+from workers.backfilling import begin
 from workers.observing import put_incident
 from workers.runtime import Runtime, utc_now
 from workers.scheduler import NOTICE_GRACE, Job, Scheduler
-from workers.settings import ProbeSettings
-from workers.store.interface import StoredIncident
+from workers.settings import ArchiveSettings, ProbeSettings
+from workers.store.interface import BackfillState, StoredIncident
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 
@@ -31,6 +32,26 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
 
 def scheduler(runtime: Runtime, *, away: bool = False) -> Scheduler:
     return Scheduler(runtime, work(runtime, FakeHand(away=away)))
+
+
+def test_what_is_read_again_is_worked_a_step_at_a_time_until_the_stop(runtime: Runtime) -> None:
+    archive = ArchiveSettings(name="gone", kind="cloudtrail_lookup", feed="drop", cloud="aws", options={})
+    now = utc_now()
+    with runtime.store.write() as unit:
+        rows = [begin(unit, archive, T0, T0 + n * HOUR, by="x", why="x", at=now)[0] for n in (1, 2)]
+    made = scheduler(runtime)
+    (job,) = [job for job in made.jobs if job.name == "backfill"]
+    stop = threading.Event()
+    stop.set()
+    made.run(stop)
+    job.run(now)
+    with runtime.store.read() as unit:
+        assert [row.id for row in unit.backfills([BackfillState.WAITING])] == [rows[1].id, rows[0].id]
+
+    scheduler(runtime).backfill(now)
+    with runtime.store.read() as unit:
+        failed = unit.backfills([BackfillState.FAILED])
+    assert [row.id for row in failed] == [rows[1].id, rows[0].id], "the archive is in no settings: told, and left"
 
 
 def due_incident(runtime: Runtime, number: int, check_at: datetime) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from alerts.heartbeat import Healthchecks
+from workers.backfill import kinds as archive_kinds
+from workers.backfilling import open_archive
 from workers.feeds.kinds import KINDS
 from workers.runtime import build_channels, build_heartbeat, routing_of
 from workers.settings import (
@@ -384,6 +386,9 @@ def test_only_channels_that_keep_an_alert_open_are_cleared(tmp_path: Path) -> No
 def test_the_example_is_sound_and_holds_no_secret() -> None:
     found = load({}, config=EXAMPLE)
     assert set(KINDS) == {feed.kind for feed in found.feeds}, "a kind of feed that the example does not show"
+    assert set(archive_kinds.KINDS) == {one.kind for one in found.archives}, "a kind of archive that it does not show"
+    for archive in found.archives:
+        open_archive(archive).close()
     plain = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
     for name, feed in plain["feeds"].items():
         assert str(feed.get("key", "env:")).startswith("env:"), name
@@ -392,6 +397,79 @@ def test_the_example_is_sound_and_holds_no_secret() -> None:
         for option in ("routing_key", "password", "secrets"):
             value = options.get(option, "env:")
             assert str(value).removeprefix("['").startswith("env:"), f"{name}.{option}"
+
+
+# ------------------------------------------------------------------------------------------------------------ archives
+
+FEEDS = """
+[feeds.events]
+kind = "sqs"
+url = "https://sqs.example/1/q"
+customers = ["acme", "globex"]
+[feeds.own]
+kind = "folder"
+path = "own"
+[feeds.theirs]
+kind = "pubsub"
+subscription = "projects/p/subscriptions/s"
+"""
+
+
+def test_an_archive_belongs_to_a_feed_and_to_its_customers_unless_it_says_less(tmp_path: Path) -> None:
+    text = """
+    [archives.all]
+    kind = "cloudtrail_lookup"
+    feed = "events"
+    regions = ["eu-west-1"]
+    [archives.less]
+    kind = "cloudtrail_lookup"
+    feed = "events"
+    regions = ["eu-west-1"]
+    customers = ["globex"]
+    [archives.own]
+    kind = "cloudtrail_lookup"
+    feed = "own"
+    regions = ["eu-west-1"]
+    """
+    found = load({}, config=write(tmp_path, FEEDS + text))
+    assert [
+        ("all", "events", "aws", ("acme", "globex")),
+        ("less", "events", "aws", ("globex",)),
+        ("own", "own", "aws", None),
+    ] == [(one.name, one.feed, one.cloud, one.customers) for one in found.archives]
+    assert {"regions": ["eu-west-1"]} == found.archive("all").options == resolved(found.archive("all"))
+    with pytest.raises(SettingsFaults, match="there is no such archive; configured: all, less, own"):
+        found.archive("none")
+
+
+def test_every_fault_of_an_archive_is_reported(tmp_path: Path) -> None:
+    text = """
+    [archives.a]
+    kind = "tape"
+    feed = "events"
+    [archives.b]
+    kind = "cloudtrail_lookup"
+    feed = "theirs"
+    [archives.c]
+    kind = "trail_bucket"
+    feed = "events"
+    bucket = ["x"]
+    accounts = "111122223333"
+    regions = ["eu-west-1"]
+    colour = "red"
+    customers = ["initech", "acme"]
+    """
+    found = faults(tmp_path, FEEDS + text)
+    assert found.pop("archives.a.kind").startswith("must be one of 'activity_log', 'audit_blobs', 'cloud_logging'")
+    assert found == {
+        "archives.b.regions": "is missing",
+        "archives.b.feed": "must name the feed of aws whose gaps it fills, is 'theirs'; there are: 'events', 'own'",
+        "archives.c.bucket": "must be a text, is ['x']",
+        "archives.c.accounts": "must be a list of texts, is '111122223333'",
+        "archives.c.colour": found["archives.c.colour"],
+        "archives.c.customers": "feed events is not set up for 'initech'",
+    }
+    assert found["archives.c.colour"].startswith("unknown; an archive of kind trail_bucket knows: 'accounts', 'bucket'")
 
 
 # ----------------------------------------------------------------------------------------------------------- heartbeat
@@ -448,3 +526,18 @@ def test_a_heartbeat_that_cannot_be_built_is_a_fault_with_its_place(tmp_path: Pa
 def test_no_feed_may_bear_the_name_of_the_synthetic_records(tmp_path: Path) -> None:
     _, faults = read({}, config=write(tmp_path, f'[feeds.{SYNTHETIC}]\nkind = "folder"\npath = "/x"\n'))
     assert [(f"feeds.{SYNTHETIC}", True)] == [(fault.place, "reserved" in fault.text) for fault in faults]
+
+
+def test_how_long_a_way_may_be_silent_is_a_quarter_of_an_hour_unless_said_otherwise(tmp_path: Path) -> None:
+    assert load({}).silent_after == timedelta(minutes=15)
+    found = load({}, config=write(tmp_path, "[watch]\nsilent_after_seconds = 90\n"))
+    assert found.silent_after == timedelta(seconds=90)
+
+
+def test_every_fault_of_the_watch_section_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(SettingsFaults) as caught:
+        load({}, config=write(tmp_path, "[watch]\nsilent_after_seconds = 0\nloud = true\n"))
+    assert {one.place: one.text for one in caught.value.faults} == {
+        "watch.silent_after_seconds": "must be a whole number from 1 to 86400, is 0",
+        "watch.loud": "unknown; there are: 'silent_after_seconds'",
+    }

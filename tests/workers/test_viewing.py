@@ -19,9 +19,13 @@ from tests.worlds import (
     stores,
 )
 from watchdog import health
+from watchdog.coverage import Cover, Sign
 from watchdog.health import Health
 from watchdog.incidents import Incident, Turn
+from watchdog.register import AwsCustomerFeeds
+from watchdog.silence import State
 from watchdog.words import Fault, Severity, Stage, Verdict
+from workers.covering import cover
 from workers.observing import put_incident
 from workers.registering import import_document
 from workers.runtime import Runtime
@@ -141,3 +145,43 @@ def test_a_store_without_backups_shows_its_earlier_end(tmp_path: Path) -> None:
     observed(runtime, eventbridge(change("DisableKey")))
     (one,) = [one for one in view(runtime, now=T0).subjects if one.subject == ACME_KEY]
     assert Stage.IRREVERSIBLE_SOON is one.assessment.stage
+
+
+def beating(tmp: Path) -> Runtime:
+    """Acme's account beats by a rule; of it a sign has come just now, and a schedule has looked."""
+    plain = document()
+    rule = f"arn:aws:events:eu-west-1:{ACME_KEY.split(':')[4]}:rule/beat"
+    acme = plain.customers[0]
+    feeds = AwsCustomerFeeds(heartbeat_rules=[rule])
+    acme = msgspec.structs.replace(acme, aws=msgspec.structs.replace(acme.aws, feeds=feeds))
+    runtime = make_runtime(tmp, register=msgspec.structs.replace(plain, customers=[acme, *plain.customers[1:]]))
+    asked(runtime, T0)
+    with runtime.store.write() as unit:
+        unit.note_signs([Sign(feed="drop", route=f"aws:{ACME_KEY.split(':')[4]}:eu-west-1", at=T0)])
+    cover(runtime, now=T0)
+    return runtime
+
+
+def asked(runtime: Runtime, at: datetime) -> None:
+    with runtime.store.write() as unit:
+        unit.feed_seen("drop", asked_at=at)
+
+
+def test_a_key_that_works_is_not_green_while_its_owners_records_have_fallen_silent(tmp_path: Path) -> None:
+    runtime = beating(tmp_path)
+    prove(runtime, ACME_KEY, GLOBEX_KEY, VENDOR_KEY, minutes=16)
+    asked(runtime, T0 + 17 * MINUTE)
+    for minutes, verdict, state in ((16, Verdict.HEALTHY, State.PROVEN), (17, Verdict.AT_RISK, State.SILENT)):
+        seen = view(runtime, now=T0 + minutes * MINUTE)
+        assert verdicts(seen) == {ACME_KEY: verdict, GLOBEX_KEY: Verdict.HEALTHY, VENDOR_KEY: Verdict.HEALTHY}
+        (acme,) = [one for one in seen.subjects if one.subject == ACME_KEY]
+        assert {one.cover: one.state for one in acme.covers}[Cover.FORWARDED] is state
+    assert "a loss may be seen late: No sign of life has come from" in acme.assessment.why
+    assert {one.way.customer for one in seen.routes if one.state is State.SILENT} == {"acme"}
+
+
+def test_a_key_that_is_lost_stays_so_whatever_is_silent(tmp_path: Path) -> None:
+    runtime = beating(tmp_path)
+    observed(runtime, eventbridge(change("DisableKey")))
+    asked(runtime, T0 + 60 * MINUTE)
+    assert verdicts(view(runtime, now=T0 + 60 * MINUTE))[ACME_KEY] is Verdict.UNUSABLE

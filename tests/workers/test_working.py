@@ -43,6 +43,7 @@ class FakeHand(Hand):
         self.handed_rows: list[int] = []
         self.handed_notices: list[str] = []
         self.handed_probes: list[tuple[bool, list[str]]] = []
+        self.handed_preflights: list[list[str]] = []
 
     def rows(self, rows: Iterable[tuple[int, Carries]]) -> None:
         self._look()
@@ -55,6 +56,10 @@ class FakeHand(Hand):
     def probes(self, claims: Mapping[str, int], *, wanted: bool) -> None:
         self._look()
         self.handed_probes.append((wanted, list(claims)))
+
+    def preflights(self, claims: Mapping[str, int]) -> None:
+        self._look()
+        self.handed_preflights.append(list(claims))
 
     def _look(self) -> None:
         if self.away:

@@ -143,6 +143,18 @@ def _sources(found: Settings) -> Iterator[Finding]:
         if option is not None and (fault := _silent(str(feed.options[option]))):
             fix = "Check the address, the network and the firewall; behind a proxy for HTTPS this may be as it should."
             yield Finding(f"feed {feed.name}", WARN, fault, fix)
+    yield from _archives(found)
+
+
+def _archives(found: Settings) -> Iterator[Finding]:
+    """Tell of archives that cannot be made with their settings."""
+    from workers.backfilling import open_archive  # noqa: PLC0415 - as above
+
+    for archive in found.archives:
+        try:
+            open_archive(archive).close()
+        except SettingsFaults as faults:
+            yield from (Finding(fault.place, BAD, fault.text, SETTINGS_FIX) for fault in faults.faults)
 
 
 def _silent(url: str) -> str | None:

@@ -16,10 +16,25 @@ def register() -> None:
 
 
 @register.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, one for each fault.")
-def check(file: str, *, as_json: bool) -> None:
-    """Report every fault of a register file with its place; change nothing."""
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.option("--key", "named", multiple=True, help="Only this key (its id, or the last part of it); repeatable.")
+@click.option("--by", default=None, help="Who asks, for the evidence; the user's name if left out.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, for each fault or for each key.")
+def check(file: str | None, named: tuple[str, ...], by: str | None, *, as_json: bool) -> None:
+    """Report every fault of a register FILE with its place; change nothing.
+
+    Without FILE: ask the clouds of the imported keys whether they can be used and are hard to lose (the pre-flight),
+    with the credentials of this process. Missing canaries are made, the result is stored, and what is wrong is told.
+
+    Exit status of the pre-flight: 0 nothing blocks, 1 a check fails that must not and is not agreed.
+    """
+    if file is None:
+        from workers.cli.context import who  # noqa: PLC0415 - a file is checked without a store
+        from workers.cli.preflight import check_keys  # noqa: PLC0415 - as above
+
+        raise SystemExit(0 if check_keys(named, by=who(by), as_json=as_json) else 1)
+    if named:
+        raise click.UsageError("--key is for the pre-flight of imported keys: leave FILE out.")
     document = _load(file, as_json=as_json)
     customers, keys = len(document.customers), len(list(registered_keys(document)))
     if as_json:
@@ -71,9 +86,15 @@ def import_(file: str, by: str | None, *, as_json: bool) -> None:
 def show(*, as_json: bool) -> None:
     """Show the register that counts."""
     from workers.cli.context import runtime  # noqa: PLC0415 - the other commands of this group need no store
+    from workers.cli.preflight import preflight_row  # noqa: PLC0415 - same
+    from workers.cli.status import cover_row, in_short  # noqa: PLC0415 - same
+    from workers.covering import covers_of_all  # noqa: PLC0415 - same
+    from workers.preflighting import all_preflights  # noqa: PLC0415 - same
 
     with runtime() as found, found.store.read() as unit:
         latest = unit.register_latest()
+        covers = covers_of_all(found, unit, now=datetime.now(UTC))
+        preflights = all_preflights(unit) if as_json else {}
     if latest is None:
         fail(
             "No register has been imported.",
@@ -92,12 +113,18 @@ def show(*, as_json: bool) -> None:
                     "exception": key.entry.exception.reference if key.entry.exception else None,
                     "stores": [consumer.store for consumer in key.entry.consumers],
                     "revision": revision,
+                    "preflight": preflight_row(preflights.get(key.id)),
+                    "coverage": [cover_row(one) for one in covers[key.id]],
                 }
             )
         return
     click.echo(f"Revision {revision}")
-    rows = [(key.id, key.entry.owner.value, key.customer.id, key.instance.id, len(key.entry.consumers)) for key in keys]
-    table(("KEY", "OWNER", "CUSTOMER", "INSTANCE", "STORES"), rows)
+    rows = [
+        (key.id, key.entry.owner.value, key.customer.id, key.instance.id, len(key.entry.consumers),
+         *(in_short(one) for one in covers[key.id]))
+        for key in keys
+    ]  # fmt: skip
+    table(("KEY", "OWNER", "CUSTOMER", "INSTANCE", "STORES", "FORWARDED", "SELF-OBSERVED", "PROBED"), rows)
 
 
 @register.command()

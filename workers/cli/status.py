@@ -12,11 +12,15 @@ import msgspec
 
 from watchdog.assessment import Assessment
 from watchdog.audit import reasons
+from watchdog.covers import Covering
 from watchdog.incidents import Incident
 from watchdog.notices import ConsumerImpact, Deadline, Facts
+from watchdog.silence import Standing, State
 from watchdog.words import Stage, Verdict
+from workers.cli.backfills import backfill_row, show_backfills
 from workers.cli.context import runtime
 from workers.cli.output import count, countdown, fail, filled, json_line, moment, remaining, safe, short, table
+from workers.cli.preflight import in_a_line, summary_row
 from workers.runtime import Runtime
 from workers.store.interface import NoticeState, StoredNotice
 from workers.viewing import STALE, SubjectView, View, view
@@ -57,6 +61,8 @@ def status(what: str | None, *, every: bool, quarantine: bool, as_json: bool) ->
             json_line(subject_row(subject, seen))
         for incident in seen.incidents:
             json_line(incident_row(incident, seen.notices.get(incident.id, ())))
+        for standing in seen.routes:
+            json_line(route_row(standing))
         json_line(system_row(seen))
     else:
         show(seen, every=every)
@@ -78,6 +84,8 @@ def subject_row(subject: SubjectView, seen: View) -> dict[str, Any]:
         "verified": _verified(subject),
         "next_probe_at": moment(subject.next_probe_at) if subject.not_probed is None else None,
         "not_probed": subject.not_probed,
+        "coverage": [cover_row(one) for one in subject.covers],
+        "preflight": summary_row(subject.preflight),
         "fault": found.fault,
         "headline": deadline_row(found.headline, seen.at),
         "second": deadline_row(found.second, seen.at),
@@ -90,6 +98,32 @@ def subject_row(subject: SubjectView, seen: View) -> dict[str, Any]:
         "steps": found.steps,
         "incident": subject.incident,
         "at": moment(seen.at),
+    }
+
+
+def cover_row(covering: Covering) -> dict[str, Any]:
+    """Return one cover of a key as plain JSON."""
+    return {
+        "cover": covering.cover,
+        "state": covering.state,
+        "at": moment(covering.at),
+        "since": moment(covering.since),
+        "words": covering.words,
+    }
+
+
+def route_row(standing: Standing) -> dict[str, Any]:
+    """Return one way of audit records as plain JSON."""
+    return {
+        "type": "route",
+        "route": standing.way.route,
+        "customer": standing.way.customer,
+        "cover": standing.way.cover,
+        "state": standing.state,
+        "feed": standing.feed,
+        "last_sign_at": moment(standing.at),
+        "blind_since": moment(standing.since),
+        "words": standing.words,
     }
 
 
@@ -159,6 +193,7 @@ def system_row(seen: View) -> dict[str, Any]:
             for one in seen.processes
         ],
         "audit": seen.audited,
+        "backfills": [backfill_row(one) for one in seen.backfills],
     }  # fmt: skip
 
 
@@ -187,11 +222,14 @@ def show(seen: View, *, every: bool = False) -> None:
         click.echo()
     for one in quiet:
         _head(one, one.subject)
+        if one.preflight is not None:
+            click.echo(filled("             pre-flight: ", in_a_line(one.preflight)))
     if any(one.assessment.verdict is Verdict.BLIND for one in quiet):
         click.echo("             blind: nothing is known to be wrong, and nothing proves the key usable now")
     if len(quiet) < sum(1 for one in ordered if _is_quiet(one)):
         click.echo(f"{count(verdicts[Verdict.HEALTHY], 'healthy key')} not listed: byok-watchdog status --all")
     _show_not_probed(seen)
+    _show_blocked(seen)
     for incident in seen.incidents:
         click.echo()
         _show_incident(incident, seen.notices.get(incident.id, ()))
@@ -199,11 +237,47 @@ def show(seen: View, *, every: bool = False) -> None:
     _show_system(seen)
 
 
+_ROUTES_AT_MOST = 20
+
+
+def _show_routes(seen: View) -> None:
+    """Say how many ways of audit records are heard, and name those that are silent, with their last sign."""
+    if not seen.routes:
+        return
+    states = Counter(one.state for one in seen.routes)
+    said = ", ".join(f"{number} {state}" for state, number in states.most_common())
+    click.echo(f"ways of audit records: {said}")
+    listed = sorted((one for one in seen.routes if one.state is not State.QUIET), key=_loudness)
+    for one in listed[:_ROUTES_AT_MOST]:
+        last = f"last sign {short(one.at)} UTC" if one.at else "no sign yet"
+        text = f"  {one.state}: {one.way.route} ({one.way.customer or 'our own'}), {last}"
+        if one.state is State.SILENT:
+            click.secho(filled("  ", f"{text.strip()}. {one.words}"), fg="yellow")
+        else:
+            click.echo(safe(text))
+    if len(listed) > _ROUTES_AT_MOST:
+        click.echo(f"  and {len(listed) - _ROUTES_AT_MOST} more: byok-watchdog status --json")
+
+
+def _loudness(one: Standing) -> tuple[bool, bool, str]:
+    return one.state is not State.SILENT, one.state is not State.NOT_YET, one.way.route
+
+
 def _show_not_probed(seen: View) -> None:
     """Say of how many keys nobody checks whether they work, and why: their silence is no sign of health."""
     reasons = Counter(re.sub(r"\d.* UTC", "a while", one.not_probed) for one in seen.subjects if one.not_probed)
     for reason, number in reasons.most_common():
         click.secho(f"{count(number, 'key')} {reason}", fg="yellow")
+
+
+def _show_blocked(seen: View) -> None:
+    """Say how many keys are easier to lose than an exception allows, and by which checks."""
+    blocked = [one for one in seen.subjects if one.preflight is not None and one.preflight.blocked_by]
+    if blocked:
+        checks = Counter(check for one in blocked if one.preflight for check in one.preflight.blocked_by)
+        named = ", ".join(f"{check} ({number})" for check, number in checks.most_common())
+        text = f"{count(len(blocked), 'key')} blocked by hard pre-flight checks: {named}: byok-watchdog register check"
+        click.secho(filled("", text), fg="yellow")
 
 
 def _is_quiet(one: SubjectView) -> bool:
@@ -241,6 +315,10 @@ def _show_subject(one: SubjectView, seen: View, *, whole: bool = False) -> None:
         _row("probe", one.not_probed)
     elif one.next_probe_at:
         _row("probe", f"the next one {countdown(one.next_probe_at, seen.at).replace('passed', 'now')}")
+    if one.customer and one.instance:
+        _row("preflight", in_a_line(one.preflight))
+    for covering in one.covers:
+        _show_cover(covering, whole=whole)
     if one.incident and not whole:
         _row("incident", f"{one.incident}; in full: byok-watchdog status {one.incident}")
     if whole:
@@ -260,6 +338,21 @@ def _show_rest(found: Assessment, seen: View) -> None:
         _row("store", f"{consumer.name} ({consumer.store})")
         for deadline in filter(None, (consumer.impact, consumer.terminal)):
             _row("", words(_without_store(deadline, consumer), seen.at))
+
+
+def _show_cover(covering: Covering, *, whole: bool) -> None:
+    """Print one cover of a key: of the whole, or of one that is silent, also what is known and what to do."""
+    label = covering.cover.replace("_", "-")
+    said = in_short(covering)
+    more = whole or covering.state is State.SILENT
+    _row(label[:9], f"{label}: {said}; {covering.words}" if more else f"{label}: {said}")
+
+
+def in_short(covering: Covering) -> str:
+    """Say the state of a cover in a few words, with its date."""
+    if covering.state is State.SILENT:
+        return f"silent, blind since {short(covering.since)} UTC" if covering.since else "silent, never heard"
+    return f"{covering.state} ({short(covering.at)} UTC)" if covering.at else str(covering.state)
 
 
 def _row(label: str, text: str, *, wrap: bool = True) -> None:
@@ -326,6 +419,7 @@ def _show_system(seen: View) -> None:
     for name in seen.configured:
         if name not in known:
             click.secho(f"feed {safe(name)}: never asked, so nothing of it is seen", fg="yellow")
+    _show_routes(seen)
     alive = [one for one in seen.processes if seen.at - one.seen_at < STALE]
     kinds = sorted({one.kind for one in alive})
     click.secho(
@@ -338,6 +432,7 @@ def _show_system(seen: View) -> None:
         if one.degraded:
             click.secho(f"  {one.kind} is degraded: {safe(one.degraded)}", fg="yellow")
     _show_audit(seen)
+    show_backfills(seen.backfills)
     click.echo(f"inbox: {_counts(seen.inbox)}")
     failed = seen.outbox.get(NoticeState.FAILED, 0)
     click.secho(f"outbox: {_counts(seen.outbox)}", fg="yellow" if failed else None)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from watchdog.coverage import Sign
 from watchdog.evidence import Sealed
 from watchdog.notices import Notice
 from workers.probes.interface import Canary
@@ -227,7 +228,7 @@ class StoredProbe:
     `due_at` is from when on it may be taken: while it is `claimed`, the end of the claim. `wanted_at` is set while
     somebody waits for the next probe. `failures` counts how often in a row it could not be told. `outcome` names what
     came out last, `told_at` is when that was last put into the evidence, `slow_at` when the questions of the slower
-    pace were last put.
+    pace were last put, `answered_at` when the key last gave an answer, good or bad.
     """
 
     key: str
@@ -245,6 +246,7 @@ class StoredProbe:
     outcome: str = ""
     told_at: datetime | None = None
     slow_at: datetime | None = None
+    answered_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,6 +274,95 @@ class ProbeOutcome:
     wanted: bool = False
     told_at: datetime | None = None
     slow_at: datetime | None = None
+
+
+class BackfillState(StrEnum):
+    """Life of a backfill: waiting -> running (given back between its steps) -> done, or failed until it is resumed."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+OPEN_BACKFILLS = (BackfillState.WAITING, BackfillState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackfillPlan:
+    """What is to be read again: what an archive keeps from `start` to before `end`, as records of `feed`.
+
+    `customers` are those of whom the records are believed (None: all of whom the feed may speak).
+    """
+
+    archive: str
+    feed: str
+    cloud: str
+    customers: tuple[str, ...] | None
+    start: datetime
+    end: datetime
+    asked_by: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBackfill:
+    """A backfill and how far it is. `cursor` is where to go on (None: at the beginning), `until` the same for people.
+
+    `due_at` is from when on it may be taken: while it is `claimed`, the end of the claim; None once it has ended.
+    `progress_at` is when a page of it was last committed, `failures` how often in a row it failed since, `error` why.
+    """
+
+    id: int
+    plan: BackfillPlan
+    asked_at: datetime
+    state: BackfillState = BackfillState.WAITING
+    due_at: datetime | None
+    claimed: bool = False
+    fence: int = 0
+    cursor: str | None = None
+    until: datetime | None = None
+    received: int = 0
+    kept: int = 0
+    known: int = 0
+    dropped: int = 0
+    unreadable: int = 0
+    progress_at: datetime | None = None
+    failures: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPreflight:
+    """The turn of one key's pre-flight, and what the last one came to.
+
+    `due_at` is from when on it may be taken: while it is `claimed`, the end of the claim. `wanted_at` is set while
+    somebody waits for the next one. `first_at` and `last_at` are when it was first and last done, `told_at` when it was
+    last put into the evidence. `summary` is the last result in short, as JSON.
+    """
+
+    key: str
+    due_at: datetime
+    wanted_at: datetime | None = None
+    claimed: bool = False
+    fence: int = 0
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    told_at: datetime | None = None
+    summary: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreflightOutcome:
+    """What came of a taken pre-flight (`doc` in full, `summary` in short), and when the next one is due."""
+
+    key: str
+    fence: int
+    at: datetime
+    due_at: datetime
+    summary: bytes
+    doc: bytes
+    told_at: datetime | None = None
 
 
 class Unit(Protocol):
@@ -463,6 +554,83 @@ class Unit(Protocol):
         """The canaries of those keys that have any, the oldest first."""
         ...
 
+    # backfills
+    def add_backfill(self, plan: BackfillPlan, *, at: datetime, due_at: datetime | None = None) -> StoredBackfill:
+        """Add one, due at once unless `due_at` says later. Whether there is one like it is the caller's to look."""
+        ...
+
+    def backfill(self, backfill_id: int) -> StoredBackfill | None: ...
+    def backfills(self, states: Collection[BackfillState], limit: int = 1000) -> list[StoredBackfill]:
+        """Those in these states, the newest first."""
+        ...
+
+    def backfills_due(self, now: datetime, limit: int) -> list[int]:
+        """Ids of those that may be taken now, the one that waits longest first."""
+        ...
+
+    def claim_backfill(self, backfill_id: int, *, now: datetime, length: timedelta) -> StoredBackfill | None:
+        """Take a due one by compare-and-set until `now + length`, with a new fence. None when it is not due.
+
+        A claim that ran out counts as a failure: one that kills its worker cannot go round unnoticed.
+        """
+        ...
+
+    def save_backfill(self, row: StoredBackfill) -> bool:
+        """Write a taken one over what was stored; False (and nothing is changed) when its fence is not the current one.
+
+        What was asked for stays as it is. A row that is not `claimed` any more is given back.
+        """
+        ...
+
+    def resume_backfill(self, backfill_id: int, *, at: datetime) -> bool:
+        """Let one that failed go on where it stopped; False when there is none that failed of this id."""
+        ...
+
+    # pre-flights
+    def plan_preflights(self, turns: Mapping[str, datetime]) -> int:
+        """Keep a row for each of these keys and for no other; return how many were added or removed.
+
+        A new row is due at its turn, one that is there keeps its due time.
+        """
+        ...
+
+    def preflights(self, keys: Iterable[str]) -> dict[str, StoredPreflight]: ...
+    def all_preflights(self) -> Iterator[StoredPreflight]:
+        """Every row, by key."""
+        ...
+
+    def preflight_docs(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """The last results of those keys that have one, in full."""
+        ...
+
+    def preflights_due(self, now: datetime, limit: int) -> list[str]:
+        """Keys that may be taken now, the wanted ones first, then the oldest."""
+        ...
+
+    def preflights_claimed(self, now: datetime) -> int:
+        """How many are taken, and their claims have not run out."""
+        ...
+
+    def take_preflights(
+        self, keys: Sequence[str], *, now: datetime, length: timedelta, due_only: bool = True
+    ) -> dict[str, int]:
+        """Take those of these keys that are due, by compare-and-set, until `now + length`; return their fences.
+
+        Without `due_only` they are taken whether they are due or not, from whoever has them: a person asks.
+        """
+        ...
+
+    def settle_preflights(self, outcomes: Sequence[PreflightOutcome]) -> set[str]:
+        """Record what came of taken ones; return the keys whose fence was the current one (the others are as before).
+
+        One that was wanted meanwhile is due again at once. `told_at` of None leaves what is stored.
+        """
+        ...
+
+    def want_preflights(self, keys: Iterable[str], *, at: datetime) -> None:
+        """Let these keys have their pre-flight at once. Keys without a row are left out."""
+        ...
+
     # schedule, processes, feeds
     def claim_job(self, name: str, *, now: datetime, every: timedelta) -> bool:
         """Whether the caller is the one to run this periodic job now; moves its due time on by compare-and-set."""
@@ -498,6 +666,13 @@ class Unit(Protocol):
         ...
 
     def feeds(self) -> list[FeedSeen]: ...
+    def note_signs(self, signs: Iterable[Sign]) -> None:
+        """Keep the newest sign of life of each route over each feed; an older one changes nothing."""
+        ...
+
+    def signs(self) -> list[Sign]:
+        """Return every sign that is kept, by feed and route."""
+        ...
 
 
 class Store(Protocol):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from threading import Lock
 
+from watchdog.coverage import Sign
 from watchdog.evidence import Sealed
 from watchdog.notices import Notice
 from workers.probes.interface import Canary
@@ -23,16 +24,21 @@ from workers.store.interface import (
     Arrival,
     Arrived,
     Attempt,
+    BackfillPlan,
+    BackfillState,
     Carries,
     FeedSeen,
     Lease,
     NoticeState,
+    PreflightOutcome,
     ProbeOutcome,
     ProbePlan,
     ProcessSeen,
+    StoredBackfill,
     StoredHealth,
     StoredIncident,
     StoredNotice,
+    StoredPreflight,
     StoredProbe,
     StoreFault,
     StoreUnavailable,
@@ -104,10 +110,14 @@ class _State:
     raw: dict[str, bytes] = field(default_factory=dict)
     probes: dict[str, _Probe] = field(default_factory=dict)
     canaries: dict[tuple[str, str], Canary] = field(default_factory=dict)
+    preflights: dict[str, StoredPreflight] = field(default_factory=dict)
+    preflight_docs: dict[str, bytes] = field(default_factory=dict)
+    backfills: dict[int, StoredBackfill] = field(default_factory=dict)
     jobs: dict[str, datetime] = field(default_factory=dict)
     memos: dict[str, bytes] = field(default_factory=dict)
     processes: dict[str, ProcessSeen] = field(default_factory=dict)
     feeds: dict[str, FeedSeen] = field(default_factory=dict)
+    signs: dict[tuple[str, str], Sign] = field(default_factory=dict)
 
     def copied(self) -> "_State":
         return _State(*(copy(getattr(self, part.name)) for part in fields(self)))
@@ -594,6 +604,7 @@ class MemoryUnit:
                 outcome=outcome.outcome,
                 told_at=utc(outcome.told_at) if outcome.told_at else row.told_at,
                 slow_at=utc(outcome.slow_at) if outcome.slow_at else row.slow_at,
+                answered_at=row.answered_at if outcome.passed is None else utc(outcome.at),
             )
             probes[outcome.key] = replace(known, row=row)
         return settled
@@ -624,6 +635,140 @@ class MemoryUnit:
             if canary.key in wanted:
                 found.setdefault(canary.key, []).append(canary)
         return found
+
+    # --------------------------------------------------------------------------------------------------- backfills
+
+    def add_backfill(self, plan: BackfillPlan, *, at: datetime, due_at: datetime | None = None) -> StoredBackfill:
+        """Add one, due at once unless `due_at` says later."""
+        kept = self._draft.backfills
+        plan = replace(plan, start=utc(plan.start), end=utc(plan.end))
+        row = StoredBackfill(id=len(kept) + 1, plan=plan, asked_at=utc(at), due_at=utc(due_at or at))
+        kept[row.id] = row
+        return row
+
+    def backfill(self, backfill_id: int) -> StoredBackfill | None:
+        """Return one of them."""
+        return self._state.backfills.get(backfill_id)
+
+    def backfills(self, states: Collection[BackfillState], limit: int = 1000) -> list[StoredBackfill]:
+        """Return those in these states, the newest first."""
+        newest = list(self._state.backfills.values())[::-1]
+        return [row for row in newest if row.state in states][:limit]
+
+    def backfills_due(self, now: datetime, limit: int) -> list[int]:
+        """Return the ids of those that may be taken now, the one that waits longest first."""
+        rows = self._state.backfills.values()
+        due = sorted((row.due_at, row.id) for row in rows if row.due_at and row.due_at <= now)
+        return [number for _, number in due[:limit]]
+
+    def claim_backfill(self, backfill_id: int, *, now: datetime, length: timedelta) -> StoredBackfill | None:
+        """Take a due one until `now + length`; a claim that ran out counts as a failure."""
+        kept = self._draft.backfills
+        row = kept.get(backfill_id)
+        if row is None or row.due_at is None or row.due_at > now:
+            return None
+        kept[backfill_id] = replace(
+            row, state=BackfillState.RUNNING, due_at=utc(now + length), claimed=True, fence=row.fence + 1,
+            failures=row.failures + row.claimed,
+        )  # fmt: skip
+        return kept[backfill_id]
+
+    def save_backfill(self, row: StoredBackfill) -> bool:
+        """Write a taken one over what was stored, if its fence is the current one."""
+        kept = self._draft.backfills
+        known = kept.get(row.id)
+        if known is None or not known.claimed or known.fence != row.fence:
+            return False
+        due_at, until, progress_at = (at and utc(at) for at in (row.due_at, row.until, row.progress_at))
+        kept[row.id] = replace(
+            row, plan=known.plan, asked_at=known.asked_at, due_at=due_at, until=until, progress_at=progress_at
+        )
+        return True
+
+    def resume_backfill(self, backfill_id: int, *, at: datetime) -> bool:
+        """Let one that failed go on where it stopped."""
+        kept = self._draft.backfills
+        row = kept.get(backfill_id)
+        if row is None or row.state is not BackfillState.FAILED:
+            return False
+        kept[backfill_id] = replace(row, state=BackfillState.WAITING, due_at=utc(at), failures=0)
+        return True
+
+    # -------------------------------------------------------------------------------------------------- pre-flights
+
+    def plan_preflights(self, turns: Mapping[str, datetime]) -> int:
+        """Keep a row for each of these keys and for no other; return how many were added or removed."""
+        kept, docs = self._draft.preflights, self._draft.preflight_docs
+        new, gone = turns.keys() - kept.keys(), kept.keys() - turns.keys()
+        for key in gone:
+            del kept[key]
+            docs.pop(key, None)
+        kept.update({key: StoredPreflight(key=key, due_at=utc(turns[key])) for key in new})
+        return len(new) + len(gone)
+
+    def preflights(self, keys: Iterable[str]) -> dict[str, StoredPreflight]:
+        """Return the rows of those keys that have one."""
+        kept = self._state.preflights
+        return {key: kept[key] for key in keys if key in kept}
+
+    def all_preflights(self) -> Iterator[StoredPreflight]:
+        """Return every row, by key."""
+        return iter([row for _, row in sorted(self._state.preflights.items())])
+
+    def preflight_docs(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """Return the last results of those keys that have one, in full."""
+        docs = self._state.preflight_docs
+        return {key: docs[key] for key in keys if key in docs}
+
+    def preflights_due(self, now: datetime, limit: int) -> list[str]:
+        """Return the keys that may be taken now: wanted ones first, then the oldest."""
+        rows = self._state.preflights.values()
+        due = sorted((row.wanted_at is None, row.due_at, row.key) for row in rows if row.due_at <= now)
+        return [key for _, _, key in due[:limit]]
+
+    def preflights_claimed(self, now: datetime) -> int:
+        """Count the claims that have not run out."""
+        return sum(1 for row in self._state.preflights.values() if row.claimed and row.due_at > now)
+
+    def take_preflights(
+        self, keys: Sequence[str], *, now: datetime, length: timedelta, due_only: bool = True
+    ) -> dict[str, int]:
+        """Take those of these keys that are due; return their fences."""
+        kept = self._draft.preflights
+        rows = [kept[key] for key in keys if key in kept and (not due_only or kept[key].due_at <= now)]
+        for row in rows:
+            kept[row.key] = replace(
+                row, due_at=utc(now + length), wanted_at=None, claimed=True, fence=row.fence + 1
+            )  # fmt: skip
+        return {row.key: row.fence + 1 for row in rows}
+
+    def settle_preflights(self, outcomes: Sequence[PreflightOutcome]) -> set[str]:
+        """Record what came of taken ones; return the keys whose fence was the current one."""
+        kept, docs = self._draft.preflights, self._draft.preflight_docs
+        settled = set()
+        for one in outcomes:
+            row = kept.get(one.key)
+            if row is None or not row.claimed or row.fence != one.fence:
+                continue
+            settled.add(one.key)
+            docs[one.key] = one.doc
+            kept[one.key] = replace(
+                row,
+                due_at=row.wanted_at or utc(one.due_at),
+                claimed=False,
+                first_at=row.first_at or utc(one.at),
+                last_at=utc(one.at),
+                told_at=utc(one.told_at) if one.told_at else row.told_at,
+                summary=one.summary,
+            )
+        return settled
+
+    def want_preflights(self, keys: Iterable[str], *, at: datetime) -> None:
+        """Let these keys have their pre-flight at once."""
+        kept = self._draft.preflights
+        at = utc(at)
+        for row in [kept[key] for key in keys if key in kept]:
+            kept[row.key] = replace(row, wanted_at=at, due_at=row.due_at if row.claimed else min(row.due_at, at))
 
     # ----------------------------------------------------------------------------------- schedule, processes, feeds
 
@@ -689,6 +834,18 @@ class MemoryUnit:
     def feeds(self) -> list[FeedSeen]:
         """Return what every feed has done, by name."""
         return [feed for _, feed in sorted(self._state.feeds.items())]
+
+    def note_signs(self, signs: Iterable[Sign]) -> None:
+        """Keep the newest sign of each route over each feed."""
+        kept = self._draft.signs
+        for sign in signs:
+            known = kept.get((sign.feed, sign.route))
+            if known is None or known.at < sign.at:
+                kept[sign.feed, sign.route] = replace(sign, at=utc(sign.at))
+
+    def signs(self) -> list[Sign]:
+        """Return every sign that is kept, by feed and route."""
+        return [sign for _, sign in sorted(self._state.signs.items())]
 
 
 def _sha256(body: bytes) -> str:

@@ -31,7 +31,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from workers.store.rules import utc
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 
 
 class Moment(TypeDecorator[datetime]):
@@ -276,6 +276,7 @@ probes = Table(
     Column("outcome", AnyText, nullable=False, server_default=text("''")),
     Column("told_at", Moment),
     Column("slow_at", Moment),
+    Column("answered_at", Moment),
 )
 Index("probes_due", probes.c.cloud, probes.c.due_at)
 Index("probes_taken", probes.c.taken_at)
@@ -291,6 +292,55 @@ canaries = Table(
     Column("algorithm", AnyText, nullable=False),
     Column("made_at", Moment, nullable=False),
 )
+
+# `due_at` is null once a backfill has ended; while `claimed` it is the end of the claim. `cursor` is the archive's own.
+backfills = Table(
+    "backfills",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("archive", AnyText, nullable=False),
+    Column("feed", AnyText, nullable=False),
+    Column("cloud", AnyText, nullable=False),
+    Column("customers", AnyText),
+    Column("start", Moment, nullable=False),
+    Column("end", Moment, nullable=False),
+    Column("asked_by", AnyText, nullable=False),
+    Column("why", AnyText, nullable=False),
+    Column("asked_at", Moment, nullable=False),
+    Column("state", AnyText, nullable=False),
+    Column("due_at", Moment),
+    Column("claimed", Boolean, nullable=False, server_default=false()),
+    Column("fence", Integer, nullable=False, server_default=text("0")),
+    Column("cursor", AnyText),
+    Column("until", Moment),
+    Column("received", Number, nullable=False, server_default=text("0")),
+    Column("kept", Number, nullable=False, server_default=text("0")),
+    Column("known", Number, nullable=False, server_default=text("0")),
+    Column("dropped", Number, nullable=False, server_default=text("0")),
+    Column("unreadable", Number, nullable=False, server_default=text("0")),
+    Column("progress_at", Moment),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("error", AnyText),
+)
+Index("backfills_due", backfills.c.due_at)
+
+# One row for each registered key. While `claimed`, `due_at` is the end of the claim. `summary` and `doc` are the last
+# result, in short and in full.
+preflights = Table(
+    "preflights",
+    metadata,
+    Column("key", AnyText, primary_key=True),
+    Column("due_at", Moment, nullable=False),
+    Column("wanted_at", Moment),
+    Column("claimed", Boolean, nullable=False, server_default=false()),
+    Column("fence", Integer, nullable=False, server_default=text("0")),
+    Column("first_at", Moment),
+    Column("last_at", Moment),
+    Column("told_at", Moment),
+    Column("summary", LargeBinary),
+    Column("doc", LargeBinary),
+)
+Index("preflights_due", preflights.c.due_at)
 
 # Append-only and without gaps, held by triggers.
 evidence = Table(
@@ -349,4 +399,13 @@ feeds = Table(
     Column("dropped", Number, nullable=False),
     Column("broken", Number, nullable=False),
     Column("error", AnyText),
+)
+
+# When a route of audit records last showed a sign of life, by the feed that brought it.
+signs = Table(
+    "signs",
+    metadata,
+    Column("feed", AnyText, primary_key=True),
+    Column("route", AnyText, primary_key=True),
+    Column("at", Moment, nullable=False),
 )

@@ -38,6 +38,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from watchdog.coverage import Sign
 from watchdog.evidence import Sealed
 from watchdog.notices import Notice
 from workers.probes.interface import Canary
@@ -49,16 +50,21 @@ from workers.store.interface import (
     Arrival,
     Arrived,
     Attempt,
+    BackfillPlan,
+    BackfillState,
     Carries,
     FeedSeen,
     Lease,
     NoticeState,
+    PreflightOutcome,
     ProbeOutcome,
     ProbePlan,
     ProcessSeen,
+    StoredBackfill,
     StoredHealth,
     StoredIncident,
     StoredNotice,
+    StoredPreflight,
     StoredProbe,
     StoreFault,
     StoreUnavailable,
@@ -649,7 +655,9 @@ class SqlUnit:
         table = schema.probes
         rows: dict[str, Row[Any]] = {}
         for names in _batches(outcome.key for outcome in outcomes):
-            query = select(table.c.key, table.c.fence, table.c.wanted_at, table.c.told_at, table.c.slow_at)
+            query = select(
+                table.c.key, table.c.fence, table.c.wanted_at, table.c.told_at, table.c.slow_at, table.c.answered_at
+            )
             query = query.where(table.c.key.in_(names), schema.CLAIMED)
             rows |= {row.key: row for row in self._connection.execute(query)}
         held = [one for one in outcomes if one.key in rows and rows[one.key].fence == one.fence]
@@ -692,6 +700,152 @@ class SqlUnit:
             for row in self._connection.execute(query.order_by(table.c.made_at, table.c.version)):
                 found.setdefault(row.key, []).append(Canary(**row._asdict()))
         return found
+
+    # --------------------------------------------------------------------------------------------------- backfills
+
+    def add_backfill(self, plan: BackfillPlan, *, at: datetime, due_at: datetime | None = None) -> StoredBackfill:
+        """Add one, due at once unless `due_at` says later."""
+        customers = None if plan.customers is None else msgspec.json.encode(plan.customers).decode()
+        row = _values(plan) | {
+            "customers": customers, "asked_at": at, "due_at": due_at or at, "state": BackfillState.WAITING
+        }  # fmt: skip
+        added = self._connection.execute(insert(schema.backfills).values(row).returning(schema.backfills))
+        return _stored_backfill(added.one())
+
+    def backfill(self, backfill_id: int) -> StoredBackfill | None:
+        """Return one of them."""
+        row = self._connection.execute(select(schema.backfills).where(schema.backfills.c.id == backfill_id)).first()
+        return _stored_backfill(row) if row else None
+
+    def backfills(self, states: Collection[BackfillState], limit: int = 1000) -> list[StoredBackfill]:
+        """Return those in these states, the newest first."""
+        table = schema.backfills
+        query = select(table).where(table.c.state.in_(sorted(states))).order_by(table.c.id.desc()).limit(limit)
+        return [_stored_backfill(row) for row in self._connection.execute(query)]
+
+    def backfills_due(self, now: datetime, limit: int) -> list[int]:
+        """Return the ids of those that may be taken now, the one that waits longest first."""
+        table = schema.backfills
+        query = select(table.c.id).where(table.c.due_at <= now).order_by(table.c.due_at, table.c.id).limit(limit)
+        return list(self._connection.execute(query).scalars())
+
+    def claim_backfill(self, backfill_id: int, *, now: datetime, length: timedelta) -> StoredBackfill | None:
+        """Take a due one until `now + length`; a claim that ran out counts as a failure."""
+        table = schema.backfills
+        statement = (
+            update(table)
+            .where(table.c.id == backfill_id, table.c.due_at <= now)
+            .values(
+                state=BackfillState.RUNNING,
+                due_at=now + length,
+                claimed=True,
+                fence=table.c.fence + 1,
+                failures=table.c.failures + case((table.c.claimed == true(), 1), else_=0),
+            )
+            .returning(table)
+        )
+        row = self._connection.execute(statement).first()
+        return _stored_backfill(row) if row else None
+
+    def save_backfill(self, row: StoredBackfill) -> bool:
+        """Write a taken one over what was stored, if its fence is the current one."""
+        table = schema.backfills
+        held = (table.c.id == row.id) & (table.c.fence == row.fence) & (table.c.claimed == true())
+        values = {name: getattr(row, name) for name in _SAVED}
+        return self._connection.execute(update(table).where(held).values(values)).rowcount == 1
+
+    def resume_backfill(self, backfill_id: int, *, at: datetime) -> bool:
+        """Let one that failed go on where it stopped."""
+        table = schema.backfills
+        failed = (table.c.id == backfill_id) & (table.c.state == BackfillState.FAILED)
+        values = {"state": BackfillState.WAITING, "due_at": at, "failures": 0}
+        return self._connection.execute(update(table).where(failed).values(values)).rowcount == 1
+
+    # -------------------------------------------------------------------------------------------------- pre-flights
+
+    def plan_preflights(self, turns: Mapping[str, datetime]) -> int:
+        """Keep a row for each of these keys and for no other; return how many were added or removed."""
+        table = schema.preflights
+        known = set(self._connection.execute(select(table.c.key)).scalars())
+        for gone in _batches(known - turns.keys()):
+            self._connection.execute(delete(table).where(table.c.key.in_(gone)))
+        new = [{"key": key, "due_at": due_at} for key, due_at in turns.items() if key not in known]
+        if new:
+            self._connection.execute(insert(table), new)
+        return len(new) + len(known - turns.keys())
+
+    def preflights(self, keys: Iterable[str]) -> dict[str, StoredPreflight]:
+        """Return the rows of those keys that have one."""
+        table = schema.preflights
+        found: dict[str, StoredPreflight] = {}
+        for names in _batches(keys):
+            rows = self._connection.execute(select(*_PREFLIGHT).where(table.c.key.in_(names)))
+            found |= {row.key: StoredPreflight(**row._asdict()) for row in rows}
+        return found
+
+    def all_preflights(self) -> Iterator[StoredPreflight]:
+        """Stream every row, by key."""
+        rows = self._stream(select(*_PREFLIGHT).order_by(schema.preflights.c.key))
+        return (StoredPreflight(**row._asdict()) for row in rows)
+
+    def preflight_docs(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """Return the last results of those keys that have one, in full."""
+        table = schema.preflights
+        found: dict[str, bytes] = {}
+        for names in _batches(keys):
+            query = select(table.c.key, table.c.doc).where(table.c.key.in_(names), table.c.doc.is_not(None))
+            found |= {row.key: row.doc for row in self._connection.execute(query)}
+        return found
+
+    def preflights_due(self, now: datetime, limit: int) -> list[str]:
+        """Return the keys that may be taken now: wanted ones first, then the oldest."""
+        table = schema.preflights
+        query = select(table.c.key).where(table.c.due_at <= now)
+        query = query.order_by(table.c.wanted_at.is_(None), table.c.due_at, table.c.key).limit(limit)
+        return list(self._connection.execute(query).scalars())
+
+    def preflights_claimed(self, now: datetime) -> int:
+        """Count the claims that have not run out."""
+        table = schema.preflights
+        return self._count(select(func.count()).where(table.c.claimed == true(), table.c.due_at > now))
+
+    def take_preflights(
+        self, keys: Sequence[str], *, now: datetime, length: timedelta, due_only: bool = True
+    ) -> dict[str, int]:
+        """Take those of these keys that are due; return their fences."""
+        table = schema.preflights
+        may_be = table.c.due_at <= now if due_only else true()
+        values = {"due_at": now + length, "claimed": True, "wanted_at": None}
+        taken: dict[str, int] = {}
+        for names in _batches(keys):
+            statement = update(table).where(table.c.key.in_(names), may_be)
+            statement = statement.values(fence=table.c.fence + 1, **values).returning(table.c.key, table.c.fence)
+            taken |= {row.key: row.fence for row in self._connection.execute(statement)}
+        return {key: taken[key] for key in keys if key in taken}
+
+    def settle_preflights(self, outcomes: Sequence[PreflightOutcome]) -> set[str]:
+        """Record what came of taken ones; return the keys whose fence was the current one."""
+        table = schema.preflights
+        settled = set()
+        for one in outcomes:
+            held = (table.c.key == one.key) & (table.c.fence == one.fence) & (table.c.claimed == true())
+            values = {"last_at": one.at, "summary": one.summary, "doc": one.doc, "claimed": False}
+            told = {"told_at": one.told_at} if one.told_at else {}
+            statement = update(table).where(held).values(
+                first_at=func.coalesce(table.c.first_at, one.at), due_at=func.coalesce(table.c.wanted_at, one.due_at),
+                **values, **told,
+            )  # fmt: skip
+            if self._connection.execute(statement).rowcount == 1:
+                settled.add(one.key)
+        return settled
+
+    def want_preflights(self, keys: Iterable[str], *, at: datetime) -> None:
+        """Let these keys have their pre-flight at once."""
+        table = schema.preflights
+        sooner = case(((table.c.claimed == true()) | (table.c.due_at <= at), table.c.due_at), else_=at)
+        for names in _batches(keys):
+            statement = update(table).where(table.c.key.in_(names)).values(wanted_at=at, due_at=sooner)
+            self._connection.execute(statement)
 
     # ----------------------------------------------------------------------------------- schedule, processes, feeds
 
@@ -762,6 +916,29 @@ class SqlUnit:
         query = select(*_columns(FeedSeen, schema.feeds)).order_by(schema.feeds.c.feed)
         return [FeedSeen(**row._asdict()) for row in self._connection.execute(query)]
 
+    def note_signs(self, signs: Iterable[Sign]) -> None:
+        """Keep the newest sign of each route over each feed, in one statement."""
+        newest: dict[tuple[str, str], Sign] = {}
+        for sign in signs:
+            known = newest.get((sign.feed, sign.route))
+            if known is None or known.at < sign.at:
+                newest[sign.feed, sign.route] = sign
+        if not newest:
+            return
+        table = schema.signs
+        statement = self._insert(table)
+        statement = statement.on_conflict_do_update(
+            index_elements=[table.c.feed, table.c.route],
+            set_={"at": statement.excluded.at},
+            where=table.c.at < statement.excluded.at,
+        )
+        self._connection.execute(statement, [_values(sign) for sign in newest.values()])
+
+    def signs(self) -> list[Sign]:
+        """Return every sign that is kept, by feed and route."""
+        query = select(*_columns(Sign, schema.signs)).order_by(schema.signs.c.feed, schema.signs.c.route)
+        return [Sign(**row._asdict()) for row in self._connection.execute(query)]
+
     # ------------------------------------------------------------------------------------------------------- tools
 
     def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
@@ -800,9 +977,13 @@ _ARRIVED = tuple(schema.inbox.c[field.name] for field in fields(Arrived))
 _PROBE = tuple(
     schema.probes.c["every_seconds" if field.name == "every" else field.name] for field in fields(StoredProbe)
 )
+_PREFLIGHT = tuple(schema.preflights.c[field.name] for field in fields(StoredPreflight))
 _SETTLED = (
-    "due_at", "wanted_at", "failures", "last_at", "last_passed", "last_words", "outcome", "told_at", "slow_at"
+    "due_at", "wanted_at", "failures", "last_at", "last_passed", "last_words", "outcome", "told_at", "slow_at",
+    "answered_at",
 )  # fmt: skip
+_PLAN = tuple(field.name for field in fields(BackfillPlan))
+_SAVED = tuple(field.name for field in fields(StoredBackfill) if field.name not in {"id", "plan", "asked_at", "fence"})
 _LET_GO = {"claimed": False, "wanted_at": None, "fence": schema.probes.c.fence + 1}
 """What a change of the register does to a row that is just being probed: the answer is of an older plan."""
 
@@ -867,6 +1048,14 @@ def _stored_probe(row: Row[Any]) -> StoredProbe:
     return StoredProbe(**values, every=every)
 
 
+def _stored_backfill(row: Row[Any]) -> StoredBackfill:
+    values = row._asdict()
+    asked = {name: values.pop(name) for name in _PLAN}
+    customers = asked.pop("customers")
+    plan = BackfillPlan(**asked, customers=None if customers is None else tuple(msgspec.json.decode(customers)))
+    return StoredBackfill(**(values | {"state": BackfillState(values["state"])}), plan=plan)
+
+
 def _settled(outcome: ProbeOutcome, row: Row[Any]) -> dict[str, Any]:
     due_at, wanted_at = rules.next_probe(outcome, row.wanted_at)
     return {
@@ -880,6 +1069,7 @@ def _settled(outcome: ProbeOutcome, row: Row[Any]) -> dict[str, Any]:
         "new_outcome": outcome.outcome,
         "new_told_at": outcome.told_at or row.told_at,
         "new_slow_at": outcome.slow_at or row.slow_at,
+        "new_answered_at": row.answered_at if outcome.passed is None else outcome.at,
     }
 
 

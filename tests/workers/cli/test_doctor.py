@@ -99,7 +99,7 @@ def test_what_is_in_order_is_said_to_be_and_ends_with_nought(sound: Place) -> No
     assert {"broker": "warning"} == {
         what: row["state"] for what, row in findings(sound).items() if row["state"] != "ok"
     }  # fmt: skip
-    assert told.out.splitlines()[-1] == "0 faults, 1 warning, 28 in order."
+    assert told.out.splitlines()[-1] == "0 faults, 1 warning, 29 in order."
     assert "ok       evidence: 1 entry, each sealing the one before it" in told.out
     assert "ok       register: revision 1, 3 keys" in told.out
 

@@ -154,15 +154,17 @@ def test_the_register_that_counts_is_shown(place: Place) -> None:
     assert 0 == told.code
     assert "Revision 1" == told.out.splitlines()[0]
     (acme,) = [line.split() for line in told.out.splitlines() if ACME_KEY in line]
-    assert [ACME_KEY, "customer", "acme", "acme-prod", "2"] == acme
+    assert [ACME_KEY, "customer", "acme", "acme-prod", "2", "quiet", "quiet", "none"] == acme
 
 
 def test_the_register_for_machines_is_a_key_a_line(place: Place) -> None:
     rows = {row["key"]: row for row in place.run("register", "show", "--json").rows}
     assert {ACME_KEY, GLOBEX_KEY, VENDOR_KEY} == rows.keys()
+    covers = {one["cover"]: one["state"] for one in rows[ACME_KEY].pop("coverage")}
+    assert {"forwarded": "quiet", "self_observed": "quiet", "probed": "none"} == covers
     assert {
         "key": ACME_KEY, "owner": "customer", "customer": "acme", "instance": "acme-prod", "exception": "EX-7",
-        "stores": ["aws.rds", "aws.s3"], "revision": 1,
+        "stores": ["aws.rds", "aws.s3"], "revision": 1, "preflight": None,
     } == rows[ACME_KEY]  # fmt: skip
     assert ("vendor", None) == (rows[VENDOR_KEY]["owner"], rows[VENDOR_KEY]["exception"])
 

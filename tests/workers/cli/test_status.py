@@ -167,7 +167,7 @@ def test_the_watchdog_itself_is_one_object(place: Place) -> None:
 def test_a_closed_incident_is_told_as_fully_as_an_open_one(place: Place) -> None:
     replay(place, event("DisableKey"))
     place.run("resolve", "KW-1", "--reason", "read an old file", "--by", "Oscar")
-    assert {"key", "watchdog"} == rows(place).keys()
+    assert {"key", "route", "watchdog"} == rows(place).keys()
     (closed,) = place.run("status", "--json", "KW-1").rows
     assert ("resolved", "Oscar: read an old file") == (closed["stage"], closed["resolved_by"])
     assert closed["resolved_at"]
@@ -347,3 +347,17 @@ def test_a_hostile_file_name_cannot_steer_the_terminal(place: Place) -> None:
     told = quarantined(place)
     assert "mallory" in told.out
     assert [] == steered(told.out)
+
+
+def test_of_every_key_the_three_covers_are_told_and_of_every_way_its_last_sign(place: Place) -> None:
+    found = place.run("status", "--json").rows
+    covers = next(row["coverage"] for row in found if row.get("key") == ACME_KEY)
+    assert ["forwarded", "self_observed", "probed"] == [one["cover"] for one in covers]
+    assert ["quiet", "quiet", "none"] == [one["state"] for one in covers]
+    assert all(one["words"] for one in covers)
+    ways = [row for row in found if row["type"] == "route"]
+    assert {None} == {row["last_sign_at"] for row in ways}
+    assert "aws:111122223333:eu-west-1" in {row["route"] for row in ways}
+    told = place.run("status", ACME_KEY).out
+    assert "forwarded: quiet; no sign of life is agreed for" in " ".join(told.split())
+    assert "ways of audit records: " in place.run("status").out

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from watchdog.cloud import Row
 from watchdog.clouds.aws import kms, services
 from watchdog.clouds.aws.failures import ANYTHING_ELSE, ENCRYPTION, READING, ROWS, Failure
-from watchdog.clouds.aws.native import EC2, KEY_EVENTS, KEY_INACCESSIBLE, RDS, VOLUME, VOLUME_EVENTS
+from watchdog.clouds.aws.native import EC2, KEY_EVENTS, KEY_INACCESSIBLE, RDS, SCHEDULED, VOLUME, VOLUME_EVENTS
+from watchdog.clouds.aws.native import EVENTS as SCHEDULER
 from watchdog.clouds.aws.native import KMS as KMS_EVENTS
+from watchdog.clouds.aws.routes import SCHEDULE
 from watchdog.clouds.aws.rules import ACCOUNT, CLOUDTRAIL, EVENTS, IAM, KMS, ORGANIZATIONS, SQS, Rule, Seen
 from watchdog.clouds.aws.uses import KEY_REVOKED
 
@@ -52,7 +54,7 @@ def filters() -> dict[str, str]:
             }
         ),
         "blinding-rule": _text(_pattern((CLOUDTRAIL, EVENTS), Seen.KEY_ACCOUNT)),
-        "heartbeat-schedule": "rate(5 minutes)",
+        "heartbeat-schedule": SCHEDULE,
         "region-rule": _text(_pattern((ACCOUNT,), Seen.KEY_ACCOUNT_GLOBAL)),
         "organization-rule": _text(_pattern((ORGANIZATIONS,), Seen.MANAGEMENT)),
         "trail-selectors": _text(
@@ -73,12 +75,15 @@ def filters() -> dict[str, str]:
             }
         ),
         "vendor-roles-rule": _text(_pattern((IAM, ORGANIZATIONS), Seen.VENDOR_GLOBAL)),
-        "vendor-intake-rule": _text(_pattern((EVENTS, SQS), Seen.VENDOR)),
+        # The vendor's own rules, heartbeats among them, are stopped by the same calls as the customer's.
+        "vendor-intake-rule": _text(_pattern((EVENTS, SQS), Seen.VENDOR, Seen.KEY_ACCOUNT)),
+        # On the bus that customers' rules and schedules send to: all that AWS says goes on to the queue.
+        "vendor-bus-rule": _text({"source": [{"prefix": "aws."}]}),
     }
 
 
-def _pattern(sources: Iterable[str], seen: Seen) -> dict[str, object]:
-    rules = [rule for rule in services.RULES if rule.service in sources and rule.seen is seen]
+def _pattern(sources: Iterable[str], *seen: Seen) -> dict[str, object]:
+    rules = [rule for rule in services.RULES if rule.service in sources and rule.seen in seen]
     kinds = [API_CALL, SERVICE_EVENT] if any(rule.operation.endswith("Result") for rule in rules) else [API_CALL]
     return {
         "source": list(dict.fromkeys(_source(rule.service) for rule in rules)),
@@ -182,7 +187,15 @@ def _natives() -> list[Row]:
         note="names the database only; starts the 7-day clock of RDS",
         source="https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_Events.Messages.html",
     )
-    return [*keys, volumes, attached, quoted, databases]
+    heartbeat = Row(
+        operation=SCHEDULED,
+        service=SCHEDULER,
+        effect="no_effect",
+        seen_through=Seen.HEARTBEAT,
+        note="of a registered heartbeat rule: a sign of life of its account and Region; of other rules nothing",
+        source="https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-rule-schedule.html",
+    )
+    return [*keys, volumes, attached, quoted, databases, heartbeat]
 
 
 UNSEEN = (

@@ -341,7 +341,7 @@ class Sorting(Struct):
             return None if record_may_matter(record, self.index) else why_dropped(record.source, record.name)
         if reading.kind is Kind.STATISTICS:
             return "statistics about calls"
-        if envelope and not native_may_matter(envelope.source, envelope.detail_type):
+        if envelope and not native_may_matter(envelope, self.index):
             return "a native event that cannot concern a key"
         return None
 

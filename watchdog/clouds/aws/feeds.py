@@ -196,10 +196,11 @@ def lets_kms_through(pattern: object) -> bool:
             return False
     if not isinstance(pattern, dict) or not pattern:
         return False
-    return "source" not in pattern or _matches(items(pattern["source"]), KMS_EVENTS)
+    return "source" not in pattern or matches(items(pattern["source"]), KMS_EVENTS)
 
 
-def _matches(filters: Iterable[object], value: str) -> bool:
+def matches(filters: Iterable[object], value: str) -> bool:
+    """Whether one of the filters of a field lets a value through."""
     return any(_matches_one(item, value) for item in filters)
 
 

@@ -43,8 +43,14 @@ class Index(Struct):
     targets: dict[str, list[RegisteredKey]] = field(default_factory=dict)
 
     feeds: dict[str, Feed] = field(default_factory=dict)
+    heartbeats: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     topics: dict[str, str | None] = field(default_factory=dict)
     buckets: set[str] = field(default_factory=set)
+
+    def heartbeat(self, arn: str) -> Feed | None:
+        """Return the registered heartbeat rule of this ARN."""
+        feed = self.feeds.get(arn)
+        return None if feed is None or feed.forwards else feed
 
     def is_registered(self, account: str | None) -> bool:
         """Whether an account is the vendor's, a customer's, or manages a customer's organisation."""
@@ -88,7 +94,7 @@ def _build(register: Register) -> Index:
         feeds = customer.aws.feeds
         _add_feeds(index, "trail", feeds.trails, customer.id)
         _add_feeds(index, "rule", feeds.rules, customer.id)
-        _add_feeds(index, "rule", feeds.heartbeat_rules, customer.id, forwards=False)
+        _add_heartbeats(index, feeds.heartbeat_rules, customer.id)
         index.topics |= dict.fromkeys(feeds.topics, customer.id)
     for key in register.keys.values():
         if key.cloud == "aws":
@@ -114,6 +120,7 @@ def _add_vendor(index: Index, register: Register) -> None:
     _add_feeds(index, "event bus", vendor.feeds.event_buses, None)
     _add_feeds(index, "queue", vendor.feeds.queues, None)
     _add_feeds(index, "rule", vendor.feeds.rules, None)
+    _add_heartbeats(index, vendor.feeds.heartbeat_rules, None)
     index.topics |= dict.fromkeys(vendor.feeds.topics, None)
     index.buckets |= set(vendor.feeds.trail_buckets)
 
@@ -132,6 +139,13 @@ def _add_principal(index: Index, principal: AwsPrincipal) -> None:
 
 def _add_feeds(index: Index, kind: str, arns: Iterable[str], customer: str | None, *, forwards: bool = True) -> None:
     index.feeds |= {arn: Feed(arn, kind, customer, forwards) for arn in arns}
+
+
+def _add_heartbeats(index: Index, arns: Iterable[str], customer: str | None) -> None:
+    """Note scheduled rules as feeds, and by the account and Region of which they show that the way is open."""
+    _add_feeds(index, "rule", arns, customer, forwards=False)
+    for rule in filter(None, map(parse, arns)):
+        index.heartbeats.setdefault((rule.account, rule.region), []).append(rule.resource.rpartition("/")[2])
 
 
 def _add_key(index: Index, key: RegisteredKey) -> None:

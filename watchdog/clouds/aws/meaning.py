@@ -10,6 +10,7 @@ from watchdog.clouds.aws.feeds import feeds_named
 from watchdog.clouds.aws.identity import actor_of, party_of
 from watchdog.clouds.aws.index import Index, index_of
 from watchdog.clouds.aws.record import Kind, Reading, Record, UnreadableError, read, sha256
+from watchdog.clouds.aws.routes import route_of
 from watchdog.clouds.aws.rules import KMS, Rule, reading
 from watchdog.clouds.aws.trust import DistrustedError, Origin, is_others, may_carry, origin_of, witnessed
 from watchdog.register import Register
@@ -32,15 +33,16 @@ def meaning(raw: bytes, register: Register, *, received_at: datetime | None = No
         entry = read(raw)
     except UnreadableError as fault:
         return [Signal(effect=Effect.UNREADABLE, reason=str(fault), occurred_at=received_at, event_id=sha256(raw))]
-    at = entry.at or received_at
+    at, route = entry.at or received_at, None
     try:
         found = _judged(entry, raw, index, at)
+        route = route_of(entry, index)
     except DistrustedError as fault:
         found = [Signal(effect=Effect.UNTRUSTED, reason=f"Not believed: {fault}.")]
-    return [_completed(signal, entry, at) for signal in found]
+    return [_completed(signal, entry, at, route) for signal in found]
 
 
-def _completed(signal: Signal, entry: Reading, at: datetime | None) -> Signal:
+def _completed(signal: Signal, entry: Reading, at: datetime | None, route: str | None) -> Signal:
     """Add what every signal of an entry has in common."""
     record, probe, reason = entry.record, signal.probe, signal.reason
     if len(reason) > LONGEST_REASON:
@@ -55,6 +57,7 @@ def _completed(signal: Signal, entry: Reading, at: datetime | None) -> Signal:
         event_id=entry.event_id,
         operation=_operation(entry),
         actor=actor_of(record) if record else None,
+        route=route,
     )
 
 

@@ -1,6 +1,6 @@
 """Native EventBridge events: of KMS itself, and of the stores that could not use a key (aws.md 4 and 6)."""
 
-from watchdog.clouds.aws.arns import KEY_ID, built, in_text
+from watchdog.clouds.aws.arns import KEY_ID, built, in_text, parse
 from watchdog.clouds.aws.case import Named, named
 from watchdog.clouds.aws.failures import ANYTHING_ELSE, Failure, told_in
 from watchdog.clouds.aws.fields import text
@@ -14,6 +14,8 @@ from watchdog.words import QUIET, Effect, Fault
 KMS = "aws.kms"
 EC2 = "aws.ec2"
 RDS = "aws.rds"
+EVENTS = "aws.events"
+SCHEDULED = "Scheduled Event"
 VOLUME = "EBS Volume Notification"
 VOLUME_EVENTS = frozenset({"createVolume", "attachVolume", "reattachVolume"})
 DATABASES = ("RDS DB Instance Event", "RDS DB Cluster Event")
@@ -40,11 +42,16 @@ def signals(envelope: Envelope, index: Index) -> list[Signal]:
         return _volume(envelope, index)
     if envelope.source == RDS and envelope.detail_type in DATABASES:
         return _database(envelope, index)
+    if envelope.source == EVENTS and envelope.detail_type == SCHEDULED:
+        return _heartbeat(envelope, index)
     return []
 
 
-def may_matter(source: str, detail_type: str) -> bool:
-    """Whether a native event of this kind can concern a registered key or store."""
+def may_matter(envelope: Envelope, index: Index | None) -> bool:
+    """Whether a native event can concern a registered key or store, or is a sign of life that is waited for."""
+    source, detail_type = envelope.source, envelope.detail_type
+    if source == EVENTS and detail_type == SCHEDULED:
+        return index is None or any(map(index.heartbeat, envelope.resources))
     return (
         (source == KMS and detail_type in KEY_EVENTS)
         or (source == EC2 and detail_type == VOLUME)
@@ -95,6 +102,18 @@ def _database(envelope: Envelope, index: Index) -> list[Signal]:
     keys = {key.id: key for store in stores for key in index.by_consumer.get(store, ())}
     reason = "RDS cannot use the key of a registered database and does not say why; its 7-day clock is running."
     return [_failed(key, reason, ANYTHING_ELSE) for key in keys.values()]
+
+
+def _heartbeat(envelope: Envelope, index: Index) -> list[Signal]:
+    """A sign of life: the schedule of a registered rule went off and its event came through (aws.md 6)."""
+    found = []
+    for feed in filter(None, map(index.heartbeat, envelope.resources)):
+        rule = parse(feed.arn)
+        if rule is None or (rule.account, rule.region) != (envelope.account, envelope.region):
+            raise DistrustedError(f"account {envelope.account} in {envelope.region} does not own the rule {feed.arn}")
+        reason = f"A sign of life by the scheduled rule {feed.arn}: the way of these records is open."
+        found.append(Signal(effect=Effect.NO_EFFECT, reason=reason))
+    return found[:1]
 
 
 def _failed(key: RegisteredKey, reason: str, told: Failure) -> Signal:

@@ -28,6 +28,7 @@ class Seen(StrEnum):
     MANAGEMENT = "forward from the management account of the customer's organisation, in us-east-1"
     VENDOR = "the vendor's own rule, in the Region of use"
     VENDOR_GLOBAL = "the vendor's own rule, in us-east-1"
+    HEARTBEAT = "a scheduled rule of that account and Region, whose target is the vendor's event bus"
     NOTHING = "no record: only a probe can tell"
     NOT_NEEDED = "not forwarded: it changes nothing"
 

@@ -8,7 +8,7 @@ from msgspec import Raw, Struct
 from watchdog.clouds.aws import kms, native, services
 from watchdog.clouds.aws.failures import ENCRYPTION, READING, USES
 from watchdog.clouds.aws.index import Index
-from watchdog.clouds.aws.record import NOTHING, Record
+from watchdog.clouds.aws.record import NOTHING, Envelope, Record
 from watchdog.clouds.aws.rules import KMS
 from watchdog.clouds.aws.uses import VPCE_DENIED, may_quote
 
@@ -84,9 +84,9 @@ def why_dropped(source: str, name: str) -> str:
     return "harmless" if name in HARMLESS else "about keys that are not registered"
 
 
-def native_may_matter(source: str, detail_type: str) -> bool:
+def native_may_matter(envelope: Envelope, index: Index | None) -> bool:
     """Whether a native event may concern a register."""
-    return native.may_matter(source, detail_type)
+    return native.may_matter(envelope, index)
 
 
 def _failure_matters(name: str | None, error: str, row: Narrow, tokens: Collection[bytes] | None) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from watchdog.cloud import Row
 from watchdog.clouds.azure import audit, directory, failures, feeds, resources, topic
-from watchdog.clouds.azure.forwarder import forwarder
+from watchdog.clouds.azure.forwarder import HEARTBEAT, forwarder
 from watchdog.clouds.azure.record import DELETION, TOPIC_PREFIX, VALIDATION
 from watchdog.clouds.azure.rules import DOCS, EKM_LOG, KEY_VAULT_LOG, C, Rule, Seen, Stream
 
@@ -156,6 +156,14 @@ DELIVERIES = (
         seen_through=Seen.DELIVERY,
         note="a handshake; untrusted for a subscription that nobody registered",
         source=f"{DOCS}event-grid/end-point-validation-event-grid-events-schema",
+    ),
+    Row(
+        operation=HEARTBEAT,
+        service=Stream.DELIVERY,
+        effect="no_effect",
+        seen_through=Seen.FORWARDER,
+        note="every five minutes, the sign that the forwarder lives; untrusted from one that nobody registered",
+        source=f"{DOCS}event-grid/cloud-event-schema",
     ),
 )
 

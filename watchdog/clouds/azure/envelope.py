@@ -31,6 +31,7 @@ from watchdog.clouds.azure.record import (
     is_request,
     read,
 )
+from watchdog.clouds.azure.routes import is_heartbeat
 from watchdog.clouds.azure.triage import Narrow, why_dropped
 from watchdog.register import Register
 from watchdog.words import Effect
@@ -227,7 +228,7 @@ class Sorting(Struct):
         reading = read(raw)
         if self.index is not None:
             found = judged(reading, self.index, None)
-            if all(signal.effect is Effect.NO_EFFECT for signal in found):
+            if all(signal.effect is Effect.NO_EFFECT for signal in found) and not is_heartbeat(reading.what):
                 self.drop(found[0].reason, found[0].operation, found[0].occurred_at)
                 return
         self.keep(raw, reading.event_id)

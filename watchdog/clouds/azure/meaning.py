@@ -3,11 +3,11 @@
 from dataclasses import replace
 from datetime import datetime
 
-from watchdog.clouds.azure import audit, directory, feeds, resources, topic
+from watchdog.clouds.azure import audit, directory, feeds, resources, routes, topic
 from watchdog.clouds.azure.case import Case, DistrustedError, quiet
 from watchdog.clouds.azure.fields import UnreadableError, mapping, pick
 from watchdog.clouds.azure.ids import canonical, subscription_of
-from watchdog.clouds.azure.index import Container, Index, index_of
+from watchdog.clouds.azure.index import Container, Estate, Index, index_of
 from watchdog.clouds.azure.record import (
     DELETION,
     TOPIC_PREFIX,
@@ -46,16 +46,19 @@ def judged(entry: Reading, index: Index, received_at: datetime | None) -> list[S
     """The same for an entry that is read already."""
     what = entry.what
     at = _time(what) or received_at
+    route = None
     try:
         found = _told(what, index, at)
         _carried(entry, found, index)
+        route = routes.route_of(entry, index)
     except DistrustedError as fault:
         found = [Signal(effect=Effect.UNTRUSTED, reason=f"Not believed: {fault}.")]
     except UnreadableError as fault:
         found = [Signal(effect=Effect.UNREADABLE, reason=str(fault))]
     operation, actor = _operation(what), _actor(what)
     return [
-        replace(signal, occurred_at=at, event_id=entry.event_id, operation=operation, actor=actor) for signal in found
+        replace(signal, occurred_at=at, event_id=entry.event_id, operation=operation, actor=actor, route=route)
+        for signal in found
     ]
 
 
@@ -124,9 +127,17 @@ def _event(event: Event, case: Case) -> list[Signal]:
         found = feeds.subscription_deleted(case, event.subscription, resource)
         return found or quiet("An event subscription that is not registered was deleted.")
     known = case.index.forwarders.get((event.source or "").lower())
+    if routes.is_heartbeat(event):
+        return _beat(event, known[1] if known else None)
     if known and known[0].type and event.type == known[0].type:
         raise UnreadableError("what the forwarder passed on carries no log record")
     return quiet(f"An event of a type that cannot concern a key ({event.type}).")
+
+
+def _beat(event: Event, owner: Estate | None) -> list[Signal]:
+    if owner is None:
+        raise DistrustedError(f"a heartbeat of {event.source or 'a source without a name'}, no registered forwarder")
+    return [Signal(effect=Effect.NO_EFFECT, reason="The heartbeat of a registered forwarder.", customer=owner.customer)]
 
 
 def _handshake(handshake: Handshake, index: Index) -> list[Signal]:

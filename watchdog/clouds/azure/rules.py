@@ -48,6 +48,7 @@ class Seen(StrEnum):
     VENDOR_DIRECTORY = "diagnostic setting of the vendor's Entra tenant, category AuditLogs"
     VENDOR_RESOURCE = "Activity Log of the vendor's own subscription"
     DELIVERY = "the webhook's own deliveries"
+    FORWARDER = "the customer's forwarder itself, once its source is registered"
     NOTHING = "no record: only a probe can tell"
     NOT_NEEDED = "need not be forwarded: it changes nothing"
 

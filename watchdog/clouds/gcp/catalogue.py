@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from watchdog.cloud import Row
 from watchdog.clouds.gcp import kms, services
+from watchdog.clouds.gcp.names import HEARTBEAT
 from watchdog.clouds.gcp.platformlog import EVENTS
 from watchdog.clouds.gcp.repair import ASSET_TYPES
 from watchdog.clouds.gcp.rules import (
@@ -31,6 +32,7 @@ STATES = f"{kms.DOCS}key-states"
 WHOLE = (RESOURCES, USAGE, MANAGEMENT, BILLING, ORGPOLICY, ACCESS_CONTEXT)
 BY_METHOD = (IAM, LOGGING, ASSET)
 PLATFORM_LOGS = f'logName:"{KMS}"'
+HEARTBEATS = f'log_id("{HEARTBEAT}")'
 AUDIT_LOGS = 'logName:"cloudaudit.googleapis.com"'
 
 
@@ -42,6 +44,7 @@ def catalogue() -> Sequence[Row]:
         *map(_failure_row, ROWS),
         *_platform(),
         *ASSETS,
+        BEAT,
         *UNSEEN,
     ]
 
@@ -72,7 +75,7 @@ def _sink_filter() -> str:
         for service in BY_METHOD
     ]
     parts = "\n OR ".join([keys, f"protoPayload.serviceName=({whole})", *methods])
-    return f"({AUDIT_LOGS} AND (\n {parts}\n))\nOR {PLATFORM_LOGS}"
+    return f"({AUDIT_LOGS} AND (\n {parts}\n))\nOR {HEARTBEATS}\nOR {PLATFORM_LOGS}"
 
 
 def _vendor_filter() -> str:
@@ -85,7 +88,7 @@ def _vendor_filter() -> str:
     parts.append(f'(protoPayload.serviceName="{KMS}" AND log_id("cloudaudit.googleapis.com/policy"))')
     parts.append(f'protoPayload.serviceName="{ACCESS_CONTEXT}"')
     joined = "\n OR ".join(parts)
-    return f"{AUDIT_LOGS} AND (\n {joined}\n)"
+    return f"({AUDIT_LOGS} AND (\n {joined}\n))\nOR {HEARTBEATS}"
 
 
 def _names(service: str) -> list[str]:
@@ -216,6 +219,16 @@ ASSETS = (
     _asset("any", "same state, labels and the like", "no_effect", ""),
     _asset("any", "greeting", "no_effect", "the plain text that a new feed sends first"),
     _asset("any", "export line", "no_effect", "inventory, not a change"),
+)
+
+
+BEAT = Row(
+    operation=HEARTBEAT,
+    service=f"{LOGGING} (log)",
+    effect="no_effect",
+    seen_through=Seen.HEARTBEAT,
+    note="of a project that is registered with a heartbeat: a sign of life of its way; of other projects nothing",
+    source="https://cloud.google.com/logging/docs/reference/v2/rest/v2/entries/write",
 )
 
 

@@ -23,7 +23,11 @@ def caller(record: Record) -> str | None:
 
 def is_vendors(record: Record, index: Index) -> bool:
     """Whether the acting principal is one of the vendor's: its domains, or accounts of its projects (gcp.md 3.0)."""
-    email = caller(record) or ""
+    return is_vendors_account(caller(record) or "", index)
+
+
+def is_vendors_account(email: str, index: Index) -> bool:
+    """Whether an account is one of the vendor's."""
     local, at, domain = email.lower().rpartition("@")
     if not at:
         return False

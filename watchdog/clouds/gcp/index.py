@@ -69,6 +69,7 @@ class Index(Struct):
     subscriptions: dict[str, Feed] = field(default_factory=dict)
     asset_feeds: dict[str, Feed] = field(default_factory=dict)
     writers: dict[str, set[str]] = field(default_factory=dict)
+    heartbeats: set[str] = field(default_factory=set)
 
     def normal(self, name: str | None) -> str:
         """Spell a resource's name as the register does: without a host, with project ids in place of numbers."""
@@ -131,6 +132,8 @@ def _add_vendor(index: Index, register: Register) -> None:
         index.vendor_projects.add(project.id)
         index.vendor_numbers.add(project.number)
         index.owners.setdefault(f"projects/{project.id}", set()).add(OURS)
+        if project.heartbeat:
+            index.heartbeats.add(f"projects/{project.id}")
     if vendor.organization:
         index.owners.setdefault(vendor.organization, set()).add(OURS)
         index.organizations[vendor.organization.partition("/")[2]] = OURS
@@ -145,6 +148,8 @@ def _add_places(index: Index, gcp: GcpCustomer, customer: str) -> None:
         index.numbers[project.number] = project.id
         for place in (f"projects/{project.id}", *project.ancestors):
             index.owners.setdefault(place, set()).add(customer)
+        if project.heartbeat:
+            index.heartbeats.add(f"projects/{project.id}")
     billed = [project.billing_account for project in gcp.projects if project.billing_account]
     places = [*gcp.folders, *gcp.billing_accounts, *billed, *([gcp.organization] if gcp.organization else [])]
     for place in places:

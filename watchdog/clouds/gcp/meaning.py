@@ -10,6 +10,7 @@ from watchdog.clouds.gcp.identity import actor_of, is_vendors
 from watchdog.clouds.gcp.index import OURS, Index, index_of
 from watchdog.clouds.gcp.names import FEED_IN_TEXT, project_of
 from watchdog.clouds.gcp.record import Kind, Reading, Record, UnreadableError, read, record_of, sha256
+from watchdog.clouds.gcp.routes import heartbeat_of, route_of
 from watchdog.clouds.gcp.rules import KMS, Rule, Seen, Witness, reading
 from watchdog.clouds.gcp.trust import (
     DistrustedError,
@@ -20,7 +21,7 @@ from watchdog.clouds.gcp.trust import (
 )
 from watchdog.register import Register
 from watchdog.signals import Signal
-from watchdog.words import RECOVERY, Effect
+from watchdog.words import NOT_A_SIGNAL, RECOVERY, Effect
 
 TABLE = reading(kms.RULES + services.RULES)
 USE = Rule(
@@ -62,19 +63,22 @@ def meaning(raw: bytes, register: Register, *, received_at: datetime | None = No
     at = found.at or received_at
     if found.kind is Kind.GREETING and not _is_our_greeting(found.greeting, index):
         return [_unreadable("it is a plain text that names no registered asset feed", at, found.event_id)]
-    record = _record(found)
+    record, route = _record(found), None
     try:
         signals = _judged(found, record, index, at)
+        route = route_of(found, index)
     except DistrustedError as fault:
         signals = [Signal(effect=Effect.UNTRUSTED, reason=f"Not believed: {fault}.")]
-    return _completed(signals, found, record, at)
+    return _completed(signals, found, record, at, route)
 
 
 def _unreadable(why: str, at: datetime | None, event_id: str) -> Signal:
     return Signal(effect=Effect.UNREADABLE, reason=why, occurred_at=at, event_id=event_id)
 
 
-def _completed(signals: list[Signal], found: Reading, record: Record | None, at: datetime | None) -> list[Signal]:
+def _completed(
+    signals: list[Signal], found: Reading, record: Record | None, at: datetime | None, route: str | None
+) -> list[Signal]:
     actor = actor_of(record) if record else None
     operation = record.method if record else _operation(found)
     long_operation = record.long_operation if record else None
@@ -87,6 +91,7 @@ def _completed(signals: list[Signal], found: Reading, record: Record | None, at:
             operation=operation or None,
             long_operation=long_operation,
             event_id=found.event_id,
+            route=None if signal.effect in NOT_A_SIGNAL else route,
         )
         for signal in signals
     ]
@@ -133,6 +138,8 @@ def _judged(found: Reading, record: Record | None, index: Index, at: datetime | 
         case Kind.AUDIT | Kind.JSON_LOG if record:
             genuine = found.kind is Kind.AUDIT
             return _audit(_case(record, index, at, genuine=genuine), found)
+        case Kind.JSON_LOG | Kind.OTHER_LOG if heartbeat_of(found, index):
+            return _quiet("The heartbeat of a registered project.")
         case Kind.JSON_LOG:
             return _platform(found, index)
         case Kind.ASSET:

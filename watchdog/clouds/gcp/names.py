@@ -19,6 +19,9 @@ AUDIT_LOG = re.compile(
 )
 # The log id is not published; only Google's services write to logs of this prefix, as far as is known (gcp.md 3.6).
 PLATFORM_LOG = re.compile(r"(projects/[^/]+)/logs/cloudkms\.googleapis\.com%2F[A-Za-z0-9_.-]+")
+HEARTBEAT = "byok-watchdog-heartbeat"
+"""The id of the log that a project's heartbeat is written to, and the name of the job that writes it."""
+HEARTBEAT_LOG = re.compile(rf"(projects/[^/]+)/logs/{HEARTBEAT}")
 FEED_IN_TEXT = re.compile(
     r"(?:projects|folders|organizations)/[A-Za-z0-9._:-]+/feeds/[A-Za-z0-9._~%+-]*[A-Za-z0-9_~%+-]"
 )

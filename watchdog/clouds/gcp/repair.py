@@ -204,7 +204,7 @@ def _members(grant: GcpGrant, subject: str | None) -> Iterable[str]:
 
 def _binding(grant: GcpGrant, member: str, *, unconditional: bool) -> Step:
     text = f"Give {member} the role {grant.role} on {grant.level} again."
-    target = _level(grant.level)
+    target = binding_command(grant.level)
     if target is None or not MEMBER.fullmatch(member) or not ROLE.fullmatch(grant.role) or grant.condition:
         return _customer(text, note=f"The agreed condition: {grant.condition}" if grant.condition else None)
     extra = " --condition=None" if unconditional else ""
@@ -212,7 +212,7 @@ def _binding(grant: GcpGrant, member: str, *, unconditional: bool) -> Step:
     return _customer(text, f"{target} --member={member} --role={grant.role}{extra}", note=note)
 
 
-def _level(level: str) -> str | None:
+def binding_command(level: str) -> str | None:
     """Return the command that adds a binding on a level; None when the level does not fit the patterns."""
     key, ring, place = KEY.fullmatch(level), RING.fullmatch(level), PLACE.fullmatch(level)
     verb = "add-iam-policy-binding"
@@ -419,7 +419,7 @@ def _feed_restored(loss: Loss) -> list[Step]:
     customer = loss.key.customer.gcp
     sink = next((one for one in customer.sinks if one.name == subject), None) if customer else None
     if sink:
-        return _sink_restored(sink)
+        return sink_restored(sink)
     topic, subscription, feed = TOPIC.fullmatch(subject), SUBSCRIPTION.fullmatch(subject), ASSET_FEED.fullmatch(subject)
     if topic:
         return _topic_restored(loss, topic[1], topic[2])
@@ -432,7 +432,8 @@ def _feed_restored(loss: Loss) -> list[Step]:
     ]
 
 
-def _sink_restored(sink: GcpSink) -> list[Step]:
+def sink_restored(sink: GcpSink) -> list[Step]:
+    """Return the steps that make a sink what was agreed: by a change, by making it again."""
     found = SINK.fullmatch(sink.name)
     fits = found and DESTINATION.fullmatch(sink.destination) and QUOTABLE.fullmatch(sink.filter)
     if not found or not fits:

@@ -36,6 +36,7 @@ class Seen(StrEnum):
     VENDOR = "the vendor's own sink"
     PLATFORM = "sink of the key's project, platform log of Cloud KMS"
     ASSETS = "Cloud Asset feed"
+    HEARTBEAT = "sink of the key's project, heartbeat log"
     NOTHING = "no record: only a probe can tell"
     NOT_NEEDED = "not needed: it changes nothing"
 

@@ -2,10 +2,12 @@
 
 from watchdog.clouds.gcp import kms, platformlog, services, uses
 from watchdog.clouds.gcp.case import target_of
-from watchdog.clouds.gcp.fields import mapping
+from watchdog.clouds.gcp.fields import mapping, text
 from watchdog.clouds.gcp.index import Index
 from watchdog.clouds.gcp.meaning import IMITATED
+from watchdog.clouds.gcp.names import HEARTBEAT_LOG
 from watchdog.clouds.gcp.record import Kind, Reading, Record, record_of
+from watchdog.clouds.gcp.routes import heartbeat_of
 from watchdog.clouds.gcp.rules import KMS
 
 WATCHED = frozenset(
@@ -15,6 +17,8 @@ WATCHED = frozenset(
 
 def why_dispensable(found: Reading, index: Index | None) -> str | None:
     """Say why a message cannot matter; None when it may. `index` is None when no register is at hand."""
+    if HEARTBEAT_LOG.fullmatch(text(found.content.get("logName")) or "") and (not index or heartbeat_of(found, index)):
+        return None
     match found.kind:
         case Kind.ASSET | Kind.GREETING:
             return None

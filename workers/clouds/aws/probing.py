@@ -42,7 +42,7 @@ Call = Callable[[Client], Mapping[str, Any]]
 SEALED = "CiphertextBlob"
 _STORE_ORIGINS = frozenset({"AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"})
 _EARLY = timedelta(minutes=5)
-_ERRORS = (BotoCoreError, ClientError, ResponseParserError, OSError)
+ERRORS = (BotoCoreError, ClientError, ResponseParserError, OSError)
 
 _STATES = {
     "Enabled": Answer.OK,
@@ -126,7 +126,7 @@ class AwsProber:
         self._limits = limits or Limits()
         self._now = now
         self._monotonic = monotonic
-        self._callers = _Callers(self._limits, now)
+        self._callers = Callers(self._limits, now)
 
     def ask(
         self, key: RegisteredKey, register: Register, questions: Sequence[Question], canaries: Sequence[Canary]
@@ -162,7 +162,7 @@ class _Visit:
     """One key asked once. `may_start` tells whether another call still fits into the time."""
 
     def __init__(
-        self, key: RegisteredKey, callers: "_Callers", now: Callable[[], datetime], may_start: Callable[[], bool]
+        self, key: RegisteredKey, callers: "Callers", now: Callable[[], datetime], may_start: Callable[[], bool]
     ) -> None:
         arn = parse(key.id)
         self._key = key
@@ -383,7 +383,7 @@ class _Visit:
             return Said(answer=Answer.UNREACHABLE, words=f"{operation}: no time was left to ask")
         try:
             return Said(answer=Answer.OK, result=call(client))
-        except _ERRORS as error:
+        except ERRORS as error:
             return said_of(error, operation, in_store=self._in_store())
 
     # -------------------------------------------------------------------------------------------------------- findings
@@ -513,7 +513,7 @@ class _Credentials:
         return f"<credentials until {self.until:%H:%M}>"
 
 
-class _Callers:
+class Callers:
     """Clients by service, principal and Region, and the credentials of assumed roles, renewed before they end."""
 
     def __init__(self, limits: Limits, now: Callable[[], datetime]) -> None:
@@ -572,7 +572,7 @@ class _Callers:
         client = self.acting("sts", None, region)
         try:
             answer = _with(client.assume_role(RoleArn=role, RoleSessionName="byok-watchdog"), "Credentials")
-        except _ERRORS as error:
+        except ERRORS as error:
             said = said_of(error, "AssumeRole", in_store=False)
             if said.answer is Answer.CREDENTIALS:
                 self.forget(None)
@@ -617,5 +617,7 @@ _MAKERS: Mapping[str, Callable[..., Any]] = {
     "sts": lambda session, **arguments: session.client("sts", **arguments),
     "s3": lambda session, **arguments: session.client("s3", **arguments),
     "rds": lambda session, **arguments: session.client("rds", **arguments),
+    "cloudtrail": lambda session, **arguments: session.client("cloudtrail", **arguments),
+    "events": lambda session, **arguments: session.client("events", **arguments),
 }
 """How a client of each service is made: spelled out, so that the house can see what may be talked to."""

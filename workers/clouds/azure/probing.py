@@ -7,20 +7,15 @@ import hashlib
 import json
 import os
 import re
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from azure.core import PipelineClient
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceResponseError
-from azure.core.pipeline.policies import BearerTokenCredentialPolicy, CustomHookPolicy, UserAgentPolicy
-from azure.core.pipeline.transport import RequestsTransport
 from azure.core.rest import HttpRequest, HttpResponse
-from azure.keyvault.keys import DeletedKey, KeyClient, KeyProperties, KeyVaultKey
+from azure.keyvault.keys import DeletedKey, JsonWebKey, KeyProperties, KeyVaultKey
 from azure.keyvault.keys.crypto import CryptographyClient, KeyWrapAlgorithm
 
 from alerts.wire import is_loopback
@@ -33,29 +28,20 @@ from watchdog.probing import Answer, Finding, Question
 from watchdog.register import Register, RegisteredKey
 from watchdog.register_probe import ConsumerProbe
 from watchdog.words import Cause
-from workers.clouds.azure.identities import Clock, Identity, Limits, NoCaller, Said, own_application, silent
+from workers.clouds.azure.clients import RESOURCE, Desk, Vault, body_of
+from workers.clouds.azure.identities import Clock, Limits, NoCaller, Said, silent
 from workers.probes.interface import Canary
 
-AGE = 600.0
-"""Seconds after which tokens are asked for anew: one that is still valid hides that its principal is gone."""
-IDLE = 256  # the most clients that are kept: every one has connections of its own
 WORDS = 300  # the most that is kept of what Azure said
 MOST_BYTES = 256 * 1024  # of an answer about a database
 ALGORITHM = KeyWrapAlgorithm.rsa_oaep_256
 
-Web = PipelineClient[HttpRequest, HttpResponse]
-
 _KEY = re.compile(r"(https://[^/?#@\\]+)/keys/([A-Za-z0-9-]+)(?:/([0-9A-Fa-f]{32}))?/?")
 _BLOB = re.compile(r"https://[^/?#@\\]+/[^?#\\]+")
-_RESOURCE = re.compile(r"(?:/(?!\.+(?:/|$))[A-Za-z0-9_.()-]+)+")
 _STORAGE = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn")
 _STORAGE_SCOPE = "https://storage.azure.com/.default"
-_MANAGEMENT = {
-    "login.microsoftonline.us": "https://management.usgovcloudapi.net",
-    "login.chinacloudapi.cn": "https://management.chinacloudapi.cn",
-}
 # What the SDK raises for an answer that it cannot read, or a challenge that is not the vault's, is no error of its own.
-_ERRORS = (AzureError, ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError)
+ERRORS = (AzureError, ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError)
 
 _CAUSES = {
     Cause.THROTTLED: Answer.THROTTLED,
@@ -115,9 +101,7 @@ class AzureProber:
     ) -> None:
         self._clock = Clock(limits or Limits(), monotonic)
         self._now = now
-        authority = environment.get("AZURE_AUTHORITY_HOST", "")
-        host = urlsplit(authority if "://" in authority else f"https://{authority}").hostname or ""
-        self._desk = _Desk(self._clock, environment, monotonic, _MANAGEMENT.get(host, "https://management.azure.com"))
+        self._desk = Desk(self._clock, environment, monotonic)
 
     def ask(
         self, key: RegisteredKey, register: Register, questions: Sequence[Question], canaries: Sequence[Canary]
@@ -152,7 +136,7 @@ class _Visit:
     """One key asked once, in one thread."""
 
     def __init__(
-        self, key: RegisteredKey, index: Index, desk: "_Desk", now: Callable[[], datetime], canaries: Iterable[Canary]
+        self, key: RegisteredKey, index: Index, desk: Desk, now: Callable[[], datetime], canaries: Iterable[Canary]
     ) -> None:
         self._key = key
         self._index = index
@@ -274,7 +258,7 @@ class _Visit:
         if version not in target.read:
             got: list[_Read] = []
 
-            def reading(vault: "_Vault") -> None:
+            def reading(vault: Vault) -> None:
                 got.append(_attributes(vault.client.get_key(target.name, version or ""), version, self._now()))
 
             said = self._call(target, "get key", reading)
@@ -287,7 +271,7 @@ class _Visit:
         if target.listed is None:
             found: dict[str, _Read] = {}
 
-            def listing(vault: "_Vault") -> None:
+            def listing(vault: Vault) -> None:
                 for one in vault.client.list_properties_of_key_versions(target.name):
                     if one.version:
                         found[one.version.lower()] = _stated(one, self._now())
@@ -382,7 +366,7 @@ class _Visit:
     def _database(self, probe: ConsumerProbe) -> Said:
         resource = canonical(probe.target) or ""
         kind = _kind_of(resource)
-        if kind not in DATABASES or not _RESOURCE.fullmatch(probe.target):
+        if kind not in DATABASES or not RESOURCE.fullmatch(probe.target):
             return Said(answer=Answer.NOT_UNDERSTOOD, words="the target is not the id of a database that can be asked")
         database, management = DATABASES[kind], self._desk.management
         request = HttpRequest(
@@ -403,11 +387,11 @@ class _Visit:
         try:
             with self._desk.web(vendor.tenant, self._application(), scope) as client:
                 response = client.send_request(request, stream=True)
-                body = _body(response)
+                body = body_of(response, MOST_BYTES)
         except NoCaller as none:
             refused = none.said.answer is Answer.IDENTITY_REFUSED
             return replace(none.said, answer=Answer.CREDENTIALS) if refused else none.said
-        except _ERRORS as error:
+        except ERRORS as error:
             return said_of(error, what)
         if response.status_code >= 300:
             return _store_refusal(response, body, what)
@@ -415,7 +399,7 @@ class _Visit:
 
     # ------------------------------------------------------------------------------------------------------------ calls
 
-    def _call(self, target: "_Target", what: str, call: Callable[["_Vault"], object]) -> Said:
+    def _call(self, target: "_Target", what: str, call: Callable[[Vault], object]) -> Said:
         """Ask the vault; nothing more once it is clear that it answers nothing. A refused token is made anew once."""
         if target.silent is not None:
             return Said(answer=target.silent.answer, words=target.silent.words, detail=target.silent.detail)
@@ -427,7 +411,7 @@ class _Visit:
             target.silent = said
         return said
 
-    def _tried(self, target: "_Target", what: str, call: Callable[["_Vault"], object]) -> Said:
+    def _tried(self, target: "_Target", what: str, call: Callable[[Vault], object]) -> Said:
         if target.fault:
             return Said(answer=Answer.NOT_UNDERSTOOD, words=target.fault)
         try:
@@ -436,7 +420,7 @@ class _Visit:
         except NoCaller as none:
             self._desk.forget(target.tenant, target.app)
             return none.said
-        except _ERRORS as error:
+        except ERRORS as error:
             return said_of(error, what)
         return Said(answer=Answer.OK)
 
@@ -576,11 +560,16 @@ def _day(moment: datetime | None) -> str:
 
 
 def _wrapped(key: KeyVaultKey) -> bytes | Said:
-    """Wrap a random value with the public part of a key. It tells what it is: half of it is a hash of the other."""
+    """Wrap a random value with the public part of a key. It tells what it is: half of it is a hash of the other.
+
+    Without the operations that the key permits: by them the SDK would refuse to wrap, here, with one that may only
+    unwrap, and what the vault itself says of such a key would never be heard.
+    """
     try:
-        local = CryptographyClient.from_jwk(key.key)
+        public = {"kty": key.key.kty, "n": key.key.n, "e": key.key.e}
+        local = CryptographyClient.from_jwk(JsonWebKey(**public))
         return local.wrap_key(ALGORITHM, _value(os.urandom(16))).encrypted_key
-    except (ValueError, TypeError, AttributeError, NotImplementedError, OverflowError) as error:
+    except (AzureError, ValueError, TypeError, AttributeError, NotImplementedError, OverflowError) as error:
         kind = str(getattr(key.key_type, "value", key.key_type))[:20]
         words = f"nothing can be wrapped with the public part of a key of type {kind} ({type(error).__name__})"
         return Said(answer=Answer.NOT_UNDERSTOOD, words=words)
@@ -638,19 +627,6 @@ def _json(body: bytes) -> object:
     return found
 
 
-def _body(response: HttpResponse) -> bytes:
-    """Read an answer, but not endlessly; a good answer's first bytes are all that is looked at."""
-    body = bytearray()
-    try:
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > MOST_BYTES:
-                break
-    finally:
-        response.close()
-    return bytes(body)
-
-
 def _store_refusal(response: HttpResponse, body: bytes, what: str) -> Said:
     """Read what a store refuses with. Only its own words for a lost key count: we may have no right to look."""
     status = response.status_code
@@ -700,161 +676,3 @@ def _kind_of(resource: str) -> str:
     _, found, rest = resource.partition("/providers/")
     parts = rest.split("/")
     return "/".join((parts[0], *parts[1::2])) if found and len(parts) % 2 else ""
-
-
-# ------------------------------------------------------------------------------------------------------------- clients
-
-
-class _Vault:
-    """A client of one vault, used by one thread at a time: the SDK's own is not safe when its token ends."""
-
-    def __init__(self, client: KeyClient) -> None:
-        self.client = client
-        self._crypto: dict[tuple[str, str], CryptographyClient] = {}
-
-    def crypto(self, name: str, version: str) -> CryptographyClient:
-        """Return the client that unwraps with a version; it remembers that it has looked at the key."""
-        if (name, version) not in self._crypto:
-            self._crypto[name, version] = self.client.get_cryptography_client(name, key_version=version)
-        return self._crypto[name, version]
-
-    def close(self) -> None:
-        self.client.close()
-
-
-@dataclass(slots=True)
-class _Idle:
-    """A client that waits for its next use, by what it may be used for, and when its tokens were first asked for."""
-
-    place: tuple[str, str | None, str]
-    client: "_Vault | Web"
-    born_at: float
-
-
-class _Desk:
-    """Hands out clients, each to one thread at a time, and the identities behind them."""
-
-    def __init__(
-        self, clock: Clock, environment: Mapping[str, str], monotonic: Callable[[], float], management: str
-    ) -> None:
-        self.management = management
-        self.application = own_application(environment)
-        self._clock = clock
-        self._environment = environment
-        self._monotonic = monotonic
-        self._lock = threading.Lock()
-        self._identities: dict[tuple[str, str | None], tuple[float, Identity]] = {}
-        self._idle: list[_Idle] = []
-
-    @contextmanager
-    def vault(self, tenant: str, app: str | None, vault: str) -> Iterator[_Vault]:
-        """Lend a client of a vault. Raises NoCaller."""
-        place_of = (tenant, app, vault)
-        with self._lent(place_of, lambda identity: self._vault(vault, identity)) as client:
-            assert isinstance(client, _Vault)  # noqa: S101 - what is kept under the address of a vault
-            yield client
-
-    @contextmanager
-    def web(self, tenant: str, app: str | None, scope: str) -> Iterator[Web]:
-        """Lend a plain client with tokens of a scope. Raises NoCaller."""
-        with self._lent((tenant, app, scope), lambda identity: self._web(scope, identity)) as client:
-            assert isinstance(client, PipelineClient)  # noqa: S101 - what is kept under a scope
-            yield client
-
-    def forget(self, tenant: str, app: str | None) -> None:
-        """Drop what acts as an application in a tenant: its tokens are not accepted, or it gets none."""
-        with self._lock:
-            self._identities.pop((tenant, app), None)
-            for one in [one for one in self._idle if one.place[:2] == (tenant, app)]:
-                self._idle.remove(one)
-                one.client.close()
-
-    def close(self) -> None:
-        """Close all connections."""
-        with self._lock:
-            for one in self._idle:
-                one.client.close()
-            for _, identity in self._identities.values():
-                identity.close()
-            self._idle.clear()
-            self._identities.clear()
-
-    @contextmanager
-    def _lent(
-        self,
-        place_of: tuple[str, str | None, str],
-        made: "Callable[[Identity], _Vault | Web]",
-    ) -> "Iterator[_Vault | Web]":
-        one = self._taken(place_of) or self._new(place_of, made)
-        is_sound = False
-        try:
-            yield one.client
-            is_sound = True
-        except HttpResponseError:
-            is_sound = True  # an answer, heard to its end
-            raise
-        finally:
-            if is_sound:
-                self._give_back(one)
-            else:
-                one.client.close()
-
-    def _taken(self, place_of: tuple[str, str | None, str]) -> _Idle | None:
-        with self._lock:
-            old = [one for one in self._idle if self._monotonic() - one.born_at >= AGE]
-            for one in old:
-                self._idle.remove(one)
-                one.client.close()
-            found = next((one for one in reversed(self._idle) if one.place == place_of), None)
-            if found is not None:
-                self._idle.remove(found)
-            return found
-
-    def _new(
-        self,
-        place_of: tuple[str, str | None, str],
-        made: "Callable[[Identity], _Vault | Web]",
-    ) -> _Idle:
-        tenant, app, _ = place_of
-        with self._lock:
-            born, identity = self._identities.get((tenant, app), (0.0, None))
-            if identity is None or self._monotonic() - born >= AGE:
-                born, identity = self._monotonic(), Identity(tenant, app, self._clock, self._environment)
-                self._identities[tenant, app] = born, identity
-        return _Idle(place_of, made(identity), born)
-
-    def _give_back(self, one: _Idle) -> None:
-        with self._lock:
-            self._idle.append(one)
-            while len(self._idle) > IDLE:
-                self._idle.pop(0).client.close()
-
-    def _vault(self, vault: str, identity: Identity) -> _Vault:
-        host = urlsplit(vault).hostname or ""
-        return _Vault(
-            KeyClient(
-                vault,
-                identity,
-                verify_challenge_resource=not is_loopback(host),  # the challenge of a local double names another
-                transport=self._transport(),
-                raw_request_hook=self._clock.hold,
-                retry_total=0,
-                permit_redirects=False,
-                user_agent="byok-watchdog",
-            )
-        )
-
-    def _web(self, scope: str, identity: Identity) -> Web:
-        policies = [
-            UserAgentPolicy("byok-watchdog"),
-            BearerTokenCredentialPolicy(identity, scope),
-            CustomHookPolicy(raw_request_hook=self._clock.hold),
-        ]
-        return PipelineClient("", policies=policies, transport=self._transport())
-
-    def _transport(self) -> RequestsTransport:
-        transport = RequestsTransport(
-            connection_timeout=self._clock.limits.connect, read_timeout=self._clock.limits.read
-        )
-        transport.open()
-        return transport

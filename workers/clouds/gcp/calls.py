@@ -1,4 +1,4 @@
-"""Calls to Cloud KMS, and to the services of stores under its keys: what is sent, and what the answers come to.
+"""Calls to Cloud KMS, to the services of stores under its keys, and of what carries its records: sent and answered.
 
 What is sent only reads: `GET`, and `POST` of nothing but `:encrypt` and `:decrypt`. Errors are read by their details
 (google.rpc.ErrorInfo, PreconditionFailure), never by their texts.
@@ -16,7 +16,7 @@ import grpc  # type: ignore[import-untyped]  # it ships no type information
 from watchdog.clouds.gcp import uses
 from watchdog.clouds.gcp.fields import mapping, mappings, text
 from watchdog.clouds.gcp.index import Index
-from watchdog.clouds.gcp.names import project_of
+from watchdog.clouds.gcp.names import key_name, project_of
 from watchdog.clouds.gcp.rules import KMS
 from watchdog.probing import Answer
 from watchdog.words import Cause
@@ -25,8 +25,10 @@ from workers.clouds.gcp.identities import Callers, NoCaller, Session, is_safe
 from workers.feeds.interface import Reason
 
 WORDS = 300  # the most that is kept of what Google said
+PAGE = 500
 CONTEXT = b"byok-watchdog canary"
 """The additional authenticated data of everything that the watchdog encrypts."""
+VERSION_3 = {"options.requestedPolicyVersion": "3"}  # an older one leaves conditions out
 
 _CAUSES = {
     Cause.DISABLED: Answer.DISABLED,
@@ -92,10 +94,13 @@ class Endpoints:
     storage: str = "https://storage.googleapis.com"
     sql: str = "https://sqladmin.googleapis.com"
     iam: str = "https://iamcredentials.googleapis.com"
+    projects: str = "https://cloudresourcemanager.googleapis.com"
+    logging: str = "https://logging.googleapis.com"
+    pubsub: str = "https://pubsub.googleapis.com"
 
     def __post_init__(self) -> None:
         """Refuse what would send a token in the clear."""
-        for url in (self.kms, self.storage, self.sql, self.iam):
+        for url in (self.kms, self.storage, self.sql, self.iam, self.projects, self.logging, self.pubsub):
             if not is_safe(url):
                 raise ValueError(f"{url}: must be https:// (plain http only to loopback)")
 
@@ -132,6 +137,51 @@ class Desk:
     def kms(self, name: str, what: str, params: Mapping[str, str] | None = None) -> Said:
         """Read a resource of Cloud KMS by its name."""
         return self._asked("GET", self._kms(name), what, name, params=params)
+
+    def policy(self, name: str) -> Said:
+        """Read the policy of a key or a key ring, conditions included."""
+        return self.kms(f"{name}:getIamPolicy", "GetIamPolicy", VERSION_3)
+
+    def versions(self, key: str) -> tuple[dict[str, Mapping[str, Any]], Said]:
+        """List all versions of a key by their number, as far as they could be, and what the last page came to."""
+        found: dict[str, Mapping[str, Any]] = {}
+        page: dict[str, str] = {}
+        while True:
+            said = self.kms(f"{key}/cryptoKeyVersions", "ListCryptoKeyVersions", {"pageSize": str(PAGE), **page})
+            for one in mappings((said.result or {}).get("cryptoKeyVersions")):
+                name = key_name(text(one.get("name")))
+                if name and name.version:
+                    found[name.version] = one
+            following = text((said.result or {}).get("nextPageToken"))
+            if not following or said.answer is not Answer.OK:
+                return found, said
+            page = {"pageToken": following}
+
+    def liens(self, project: str) -> tuple[list[Mapping[str, Any]], Said]:
+        """List the liens of a project, as far as they could be, and what the last page came to."""
+        found: list[Mapping[str, Any]] = []
+        page: dict[str, str] = {}
+        while True:
+            params = {"parent": f"projects/{project}", "pageSize": "100", **page}
+            said = self._asked("GET", f"{self._endpoints.projects}/v3/liens", "liens.list", None, params=params)
+            found += mappings((said.result or {}).get("liens"))
+            following = text((said.result or {}).get("nextPageToken"))
+            if not following or said.answer is not Answer.OK:
+                return found, said
+            page = {"pageToken": following}
+
+    def sink(self, name: str) -> Said:
+        """Read a log sink by its name."""
+        return self._asked("GET", f"{self._endpoints.logging}/v2/{quote(name)}", "sinks.get", None)
+
+    def subscription(self, name: str) -> Said:
+        """Read how a subscription of Pub/Sub is set up."""
+        return self._asked("GET", f"{self._endpoints.pubsub}/v1/{quote(name)}", "subscriptions.get", None)
+
+    def topic_policy(self, name: str) -> Said:
+        """Read who may publish to a topic of Pub/Sub."""
+        place = f"{self._endpoints.pubsub}/v1/{quote(name)}:getIamPolicy"
+        return self._asked("GET", place, "topics.getIamPolicy", None, params=VERSION_3)
 
     def encrypt(self, name: str, plain: bytes) -> Said:
         """Encrypt with a key's primary version, or with the version that is named."""

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -58,11 +58,13 @@ class _Acting:
 class Callers:
     """Sessions by the account that they act as; each token is fetched by one thread, the others wait for it.
 
-    `times` are the seconds for connecting and for reading, `iam` is where accounts are impersonated.
+    `times` are the seconds for connecting and for reading, `iam` is where accounts are impersonated, `scopes` what
+    their tokens are for.
     """
 
-    def __init__(self, times: tuple[float, float], iam: str, sessions: int) -> None:
+    def __init__(self, times: tuple[float, float], iam: str, sessions: int, *, scopes: Sequence[str] = SCOPES) -> None:
         self._times = times
+        self._scopes = list(scopes)
         self._iam = iam
         self._sessions = sessions
         self._lock = threading.Lock()
@@ -142,17 +144,17 @@ class Callers:
             return known.credentials
         if source is None:
             default: Any = google.auth.default
-            source, _ = default(scopes=SCOPES, request=transport)
+            source, _ = default(scopes=self._scopes, request=transport)
             with self._lock:
                 self._source = source
-        return source if principal is None else _impersonated(source, principal, self._iam)
+        return source if principal is None else _impersonated(source, principal, self._iam, self._scopes)
 
 
-def _impersonated(source: Credentials, principal: str, iam: str) -> Credentials:
+def _impersonated(source: Credentials, principal: str, iam: str, scopes: Sequence[str]) -> Credentials:
     place = f"{iam}/v1/projects/-/serviceAccounts/{quote(principal)}:generateAccessToken"
     make: Any = impersonated_credentials.Credentials
     return make(
-        source_credentials=source, target_principal=principal, target_scopes=SCOPES, iam_endpoint_override=place
+        source_credentials=source, target_principal=principal, target_scopes=scopes, iam_endpoint_override=place
     )
 
 

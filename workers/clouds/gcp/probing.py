@@ -12,7 +12,7 @@ from typing import Any
 from watchdog.clouds.gcp import access
 from watchdog.clouds.gcp.access import Binding, Hold
 from watchdog.clouds.gcp.dates import moment
-from watchdog.clouds.gcp.fields import mapping, mappings, text, texts
+from watchdog.clouds.gcp.fields import mapping, text, texts
 from watchdog.clouds.gcp.index import index_of, version_of
 from watchdog.clouds.gcp.names import key_name, ring_of
 from watchdog.clouds.gcp.probe import AS, DEAD, JUSTIFICATIONS, LACKS, PRIMARY, STATUS
@@ -23,7 +23,6 @@ from workers.clouds.gcp.calls import Desk, Endpoints, Limits, Said
 from workers.clouds.gcp.identities import Callers
 from workers.probes.interface import Canary
 
-PAGE = 500
 _STATES = {
     "ENABLED": Answer.OK,
     "DISABLED": Answer.DISABLED,
@@ -162,7 +161,7 @@ class _Visit:
         return [told, *self._versions(text(mapping((asked.result or {}).get("primary")).get("name")))]
 
     def _versions(self, primary: str | None) -> list[Finding]:
-        listed, said = self._listed()
+        listed, said = self._desk.versions(self._key.id)
         found = [
             self._version(version, Said(answer=Answer.OK, result=fields))
             for version, fields in listed.items()
@@ -179,23 +178,6 @@ class _Visit:
             if one.answer not in _STATES.values() and one.answer is not Answer.NOT_FOUND:
                 break  # what refuses one, or does not answer, does so for all
         return found
-
-    def _listed(self) -> tuple[dict[str, Mapping[str, Any]], Said]:
-        """Return all versions that the key has, as far as they could be listed."""
-        found: dict[str, Mapping[str, Any]] = {}
-        page: dict[str, str] = {}
-        while True:
-            said = self._desk.kms(
-                f"{self._key.id}/cryptoKeyVersions", "ListCryptoKeyVersions", {"pageSize": str(PAGE), **page}
-            )
-            for one in mappings((said.result or {}).get("cryptoKeyVersions")):
-                name = key_name(text(one.get("name")))
-                if name and name.version:
-                    found[name.version] = one
-            following = text((said.result or {}).get("nextPageToken"))
-            if not following or said.answer is not Answer.OK:
-                return found, said
-            page = {"pageToken": following}
 
     def _known(self, primary: str | None) -> list[str]:
         """Return the versions that are known to be in use without asking."""
@@ -363,7 +345,7 @@ class _Visit:
         """Return the bindings of the key and, where they may be seen, of its ring; why not, when the key's may not."""
         levels: dict[str, list[Binding]] = {}
         for level in (self._key.id, ring_of(self._key.id)):
-            said = self._desk.kms(f"{level}:getIamPolicy", "GetIamPolicy", {"options.requestedPolicyVersion": "3"})
+            said = self._desk.policy(level)
             if said.result is not None:
                 levels[level] = access.bindings_in(said.result)
             elif level == self._key.id:

@@ -67,3 +67,15 @@ def test_every_rule_of_another_service_is_in_one_filter() -> None:
     for rule in services.RULES:
         if rule.meaning:
             assert rule.operation in named, rule.operation
+
+
+def test_a_heartbeat_gets_from_the_bus_to_the_queue() -> None:
+    [wanted] = json.loads(aws.filters()["vendor-bus-rule"])["source"]
+    heartbeat = next(row for row in aws.catalogue() if row.operation == "Scheduled Event")
+    assert heartbeat.service.startswith(wanted["prefix"])
+    assert lets_kms_through(aws.filters()["vendor-bus-rule"])
+
+
+def test_the_vendors_own_rules_are_watched_too() -> None:
+    named = json.loads(aws.filters()["vendor-intake-rule"])["detail"]["eventName"]
+    assert {"DisableRule", "DeleteRule", "RemoveTargets", "PutRule", "DeleteQueue"} < set(named)

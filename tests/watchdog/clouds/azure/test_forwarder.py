@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import ModuleType
 from typing import Any
@@ -117,14 +118,16 @@ def test_what_cannot_be_read_is_passed_on_as_such_and_told_by_the_watch(program:
         assert {one["effect"] for one in told(json.dumps(sent).encode(), REGISTER)} == {"unreadable"}, body
 
 
-def test_the_heartbeat_is_counted_and_changes_nothing(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_heartbeat_is_kept_and_changes_nothing(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
     monkeypatch.setattr(program, "_send", sent.extend)
     program.beat()
     [event] = sent
     assert event["type"] == forwarder.HEARTBEAT
-    unpacked = azure.unpack(json.dumps(sent).encode(), register=REGISTER, detail=True)
-    assert (len(unpacked.entries), len(unpacked.broken), unpacked.dropped_count) == (0, 0, 1)
+    [kept] = azure.unpack(json.dumps(sent).encode(), register=REGISTER).entries
+    [signal] = azure.meaning(kept.raw, REGISTER)
+    assert (signal.effect, signal.route) == (Effect.NO_EFFECT, f"azure:forwarder:{SOURCE.lower()}")
+    assert signal.occurred_at == datetime.fromisoformat(event["time"])
 
 
 # ------------------------------------------------------------------------------------------------------------- sending

@@ -101,6 +101,7 @@ def document() -> Document:
                                 "number": GLOBEX_NUMBER,
                                 "ancestors": [GLOBEX_FOLDER, GLOBEX_ORG],
                                 "billing_account": GLOBEX_BILLING,
+                                "heartbeat": True,
                             }
                         ],
                         "sinks": [
