@@ -235,13 +235,15 @@ def drift(
 
 
 def _weakened(line: Line, known: Line | None, key: RegisteredKey, at: datetime) -> Mark:
+    """Say that a protection is gone. One that was never there is not the customer's doing: the vendor took the key so."""
     found = line.checked
     passed = known.passed_at if known else None
+    fault = fault_of(found, key)
     since = f"It was as agreed on {passed:%Y-%m-%d %H:%M} UTC. " if passed else ""
     return Mark(
         id=f"{MARKS}{found.id}:fails:{at.isoformat()}", at=at, origin=Origin.PROBE, effect=Effect.PROTECTION_WEAKENED,
         reason=f"This should be so, and is not: {_ended(found.title)} {since}{_ended(found.words)}",
-        fault=fault_of(found, key), subject=found.id, step=step_of(found),
+        fault=None if fault is Fault.CUSTOMER and not passed else fault, subject=found.id, step=step_of(found),
     )  # fmt: skip
 
 

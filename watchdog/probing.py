@@ -130,7 +130,9 @@ def before(health: Health, watch: Health | None = None) -> Before:
     passed = [mark.at for mark in health.marks if mark.origin is Origin.PROBE and mark.effect is None]
     changed = [mark.at for mark in health.marks if mark.origin is Origin.EVENT and mark.effect not in _SYMPTOMS]
     recovered = [
-        mark.at for mark in health.marks if mark.origin is Origin.PROBE and mark.effect in _ENDS
+        mark.at
+        for mark in health.marks
+        if mark.origin is Origin.PROBE and mark.effect in _ENDS
         if not mark.id.startswith(MARKS)
     ]
     conditions = judge(health).conditions

@@ -135,6 +135,13 @@ _ANSWERS = {
     "unavailable": Refusal("ServiceUnavailableException", "Try again later", 503),
     "dependency": Refusal("DependencyTimeoutException", "The system timed out", 503),
     "bad token": Refusal("UnrecognizedClientException", "The security token included in the request is invalid."),
+    "may not look": Refusal(
+        "AccessDenied",
+        "User: arn:aws:sts::111122223333:assumed-role/byok-watchdog/byok-watchdog is not authorized to perform: "
+        "rds:DescribeDBInstances because no identity-based policy allows the rds:DescribeDBInstances action",
+        403,
+    ),
+    "may not pass": Refusal("AccessDenied", "Access Denied with an explicit deny in a VPC endpoint policy", 403),
     "expired token": Refusal("ExpiredTokenException", "The security token included in the request is expired"),
 }
 

@@ -161,6 +161,14 @@ def test_what_passed_and_fails_now_is_told_and_ends_when_it_passes_again() -> No
     assert story.gone() == []
 
 
+def test_a_hard_check_that_never_passed_is_told_without_blaming_the_customer() -> None:
+    story = Story()
+    story.check({HARD: FAIL})
+    (mark,) = story.marks
+    assert (mark.subject, mark.fault) == (HARD, None)
+    assert "as agreed on" not in mark.reason
+
+
 def test_a_soft_check_that_never_passed_is_shown_and_not_told() -> None:
     story = Story()
     story.check({SOFT: FAIL})

@@ -552,6 +552,23 @@ def test_an_object_that_is_missing_proves_nothing(aws: Aws, prober: AwsProber) -
     assert Answer.NOT_UNDERSTOOD is _store(prober, _object()).answer
 
 
+@pytest.mark.parametrize("how", ["may not look", "may not pass"])
+@pytest.mark.parametrize("target", ["s3://acme-prod-files/canary.bin", "acme-prod", "cluster:acme-aurora"])
+def test_a_right_to_look_at_a_store_that_we_lack_is_no_word_on_its_key(
+    aws: Aws, prober: AwsProber, how: str, target: str
+) -> None:
+    aws.objects["acme-prod-files", "canary.bin"] = (b"hello", ACME_KEY)
+    aws.trouble(how, service="s3" if target.startswith("s3:") else "rds")
+    kind = "s3_object" if target.startswith("s3:") else "rds_status"
+    store = ConsumerProbe(consumer="store", kind=kind, target=target)  # type: ignore[arg-type]  # a Literal
+
+    assert Answer.NOT_UNDERSTOOD is _store(prober, store).answer
+    asked, world = entry(replace(PROBE, consumers=[store]))
+    found = prober.ask(asked, world, (*ASKED, Question.CONSUMER), ())
+    judged = judge(found, asked, world, Before(passed_at=found[0].at), at=found[0].at)
+    assert (None, {}) == (judged.passed, {key: marks for key, marks in judged.marks.items() if marks})
+
+
 DATABASES = [
     ("available", ACME_KEY, Answer.OK),
     ("backing-up", ACME_KEY, Answer.OK),

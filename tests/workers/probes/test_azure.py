@@ -323,6 +323,26 @@ def test_an_operation_that_the_key_does_not_permit_is_told_apart_from_a_missing_
     assert (Answer.DENIED, "operation") == (used.answer, used.detail[LOST])
 
 
+@pytest.mark.parametrize(
+    ("permitted", "used"), [(("unwrapKey",), Answer.OK), (("sign",), Answer.DENIED), ((), Answer.DENIED)]
+)
+def test_a_key_that_does_not_permit_to_wrap_is_asked_all_the_same(
+    world: World, permitted: tuple[str, ...], used: Answer
+) -> None:
+    """The SDK refuses to wrap here with such a key (azure.md 3.2, rows 3 and 3b): that must not end the probe."""
+    world.key.versions[V1].operations = permitted
+
+    found = world.ask()
+
+    about = {one.question: one.answer for one in found if one.version == V1}
+    assert (Answer.OK, used) == (about[Question.STATE], about[Question.USE])
+    if permitted:
+        judged = world.judged()
+        losses = {(one.effect, one.version) for one in judged.marks[KEY]}
+        effect = Effect.ACCESS_REDUCED if used is Answer.OK else Effect.ACCESS_REVOKED
+        assert (False, {(effect, V1)}) == (judged.passed, losses)
+
+
 def test_a_deleted_key_tells_its_purge_date_to_whom_it_may(world: World) -> None:
     world.azure.grant(world.vault, APP, frozenset({"deleted"}))
     world.azure.delete(world.vault, "data-cmk")

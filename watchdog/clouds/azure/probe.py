@@ -515,14 +515,52 @@ _OF_A_VERSION = frozenset({Outcome.DISABLED, Outcome.UNPERMITTED, Outcome.EXPIRE
 """What is so of a version by its own attributes. Whatever else is refused is refused to the whole key."""
 
 
+_THERE = frozenset({Answer.OK, Answer.DISABLED, Answer.EXPIRED, Answer.NOT_YET_VALID})
+"""Answers on a version's state that only a key can have of which nothing is deleted (azure.md 2)."""
+
+
+def _is_settled(case: _Case) -> bool:
+    """Whether the answers cannot be older than the last change that a record told of."""
+    return case.look_back.changed_at is None or case.at - case.look_back.changed_at >= SETTLE
+
+
 def _found_again(case: _Case) -> tuple[Mark, ...]:
-    """Return what ends a destruction when the vault shows the very version, or its deleted key."""
-    shown = case.outcome in _OF_A_VERSION | {Outcome.DELETED}
-    settled = case.look_back.changed_at is None or case.at - case.look_back.changed_at >= SETTLE
-    if not (shown and settled and case.conditions(Slot.DESTROYED)):
+    """Return what the answers end of a key that is not well as a whole: it is there again, or one of its versions is.
+
+    A vault that is recovered has lost its role assignments, and the subscriptions that would have told of it too
+    (azure.md 0.6): often its refusal is the first that is heard of it.
+    """
+    if not _is_settled(case):
         return ()
-    reason = f"The vault shows the key, so it was not purged, or was restored: {_answers(case.findings)}."
-    return (probing.recovery(Effect.KEY_RECOVERED, at=case.at, reason=reason),)
+    ended = [*_key_found(case)]
+    for one in case.conditions(*LOSS_SLOTS):
+        if one.version is not None and case.versions.get(one.version) is Outcome.PROVEN and one.slot in _ENDS:
+            reason = f"Version {one.version} works again: {_answers(case.about(one.version))}."
+            ended.append(
+                probing.recovery(_ENDS[one.slot], at=case.at, reason=reason, means=one.means, version=one.version)
+            )
+    return tuple(ended)
+
+
+def _key_found(case: _Case) -> Iterable[Mark]:
+    """Yield what ends a deletion, of the key or of what it lies in: the vault shows the key, or at least answers."""
+    states = probing.of(case.findings, Question.STATE)
+    is_there = bool(states) and all(one.answer in _THERE for one in states)
+    back = (Slot.DESTROYED, Slot.DELETION, Slot.CONTAINER) if is_there else (Slot.DESTROYED,)
+    if (is_there or case.outcome is Outcome.DELETED) and case.conditions(*back):
+        reason = f"The vault shows the key, so it was not purged, or was restored: {_answers(case.findings)}."
+        yield probing.recovery(Effect.KEY_RECOVERED, at=case.at, reason=reason)
+        return
+    vault = case.watched.container.id if case.watched else ""
+    refused = any(one.answer is Answer.DENIED for one in probing.of(case.findings, Question.STATE, *_USED))
+    gone = [one.latest.subject or "" for one in case.conditions(Slot.CONTAINER)]
+    if refused and any(place and place in {vault, _group_of(vault)} for place in gone):
+        reason = f"The vault is there again, for it answers: {_answers(case.findings)}."
+        yield probing.recovery(Effect.CONTAINER_RESTORED, at=case.at, reason=reason, subject=vault)
+
+
+def _group_of(vault: str) -> str:
+    return vault.partition("/providers/")[0]
 
 
 # ------------------------------------------------------------------------------------------ what is over, what is ahead

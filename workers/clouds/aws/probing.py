@@ -319,7 +319,7 @@ class _Visit:
                 body.close()
             return answer
 
-        said = self._call("s3", "GetObject", read)
+        said = _unless_ours(self._call("s3", "GetObject", read))
         under = (said.result or {}).get("SSEKMSKeyId")
         if said.result is not None and not self._is_this_key(under):
             words = f"the object is not encrypted under this key but under {under or 'none'}"
@@ -339,7 +339,7 @@ class _Visit:
             )
             listed, place = (said.result or {}).get("DBInstances") or [], "DBInstanceStatus"
         if said.result is None:
-            return said
+            return _unless_ours(said)
         if len(listed) != 1:
             return Said(answer=Answer.NOT_UNDERSTOOD, words=f"RDS lists {len(listed)} databases of this name")
         return self._status(str(listed[0].get(place, "")), listed[0].get("KmsKeyId"))
@@ -455,6 +455,18 @@ def _grants_from(key: str, page: Mapping[str, str]) -> Call:
 def _use_of(answer: Mapping[str, Any], sign: str) -> Mapping[str, Any]:
     """Keep of a use only the ciphertext: a plaintext key goes nowhere."""
     return {name: value for name, value in _with(answer, sign).items() if name == SEALED}
+
+
+def _unless_ours(said: Said) -> Said:
+    """Return what a store refuses with; a right to look at it that we lack is no word of the store on its key.
+
+    KMS' own refusal, which S3 hands on, names an operation of KMS.
+    """
+    by_kms = said.answer is Answer.DENIED and "perform: kms:" in said.words.lower()
+    if by_kms or said.answer not in {Answer.DENIED, Answer.PATH_BLOCKED}:
+        return said
+    words = f"{said.words}; let the probe's principal look at the store, or correct the target"
+    return Said(answer=Answer.NOT_UNDERSTOOD, words=words)
 
 
 def _with(answer: Mapping[str, Any], sign: str) -> Mapping[str, Any]:

@@ -562,12 +562,12 @@ def _day(moment: datetime | None) -> str:
 def _wrapped(key: KeyVaultKey) -> bytes | Said:
     """Wrap a random value with the public part of a key. It tells what it is: half of it is a hash of the other.
 
-    Without the operations that the key permits: by them the SDK would refuse to wrap, here, with one that may only
+    The operations that the key permits are left out: by them the SDK would refuse, here, to wrap with one that may only
     unwrap, and what the vault itself says of such a key would never be heard.
     """
     try:
-        public = {"kty": key.key.kty, "n": key.key.n, "e": key.key.e}
-        local = CryptographyClient.from_jwk(JsonWebKey(**public))
+        public = JsonWebKey(**{**vars(key.key), "key_ops": ["wrapKey"]})
+        local = CryptographyClient.from_jwk(public)
         return local.wrap_key(ALGORITHM, _value(os.urandom(16))).encrypted_key
     except (AzureError, ValueError, TypeError, AttributeError, NotImplementedError, OverflowError) as error:
         kind = str(getattr(key.key_type, "value", key.key_type))[:20]

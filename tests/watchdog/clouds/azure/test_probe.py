@@ -9,6 +9,7 @@ import pytest
 
 from tests.watchdog.clouds.azure.world import DATA_KEY, FILES_KEY, GLOBEX_PRINCIPAL, OWN_KEY, V1, V2, register
 from watchdog.clouds.azure import settings
+from watchdog.clouds.azure.index import index_of
 from watchdog.clouds.azure.probe import (
     CONFIRMED,
     DELETED,
@@ -552,3 +553,85 @@ def test_every_answer_can_be_judged() -> None:
                 assert verdict.words
                 if verdict.passed is False:
                     assert verdict.marks[DATA_KEY]
+
+
+# ------------------------------------------------------------------------------------------- what is there again
+
+VAULT = index_of(REGISTER).by_id[DATA_KEY].container.id
+GROUP = VAULT.partition("/providers/")[0]
+SUBSCRIPTION = GROUP.partition("/resourcegroups/")[0]
+DISABLED = [*of(State.DISABLED, Use.DISABLED), *of(State.DISABLED, Use.DISABLED, V2)]
+REFUSED = [*of(State.REFUSED, Use.REFUSED), *of(State.REFUSED, Use.REFUSED, V2)]
+UNHEARD = [*of(State.SILENT, Use.SILENT), *of(State.SILENT, Use.SILENT, V2)]
+
+
+def left(verdict: Probed, look_back: Health) -> set[Slot]:
+    return {one.slot for one in judged(add(look_back, verdict.marks.get(DATA_KEY, ()))).conditions}
+
+
+@pytest.mark.parametrize("effect", [Effect.KEY_DELETION_SCHEDULED, Effect.CONTAINER_LOST, Effect.KEY_DESTROYED])
+@pytest.mark.parametrize(
+    ("answers", "slot"),
+    [(DISABLED, Slot.DISABLED), ([*of(State.FINE, Use.REFUSED), *of(State.FINE, Use.WORKED, V2)], Slot.ACCESS)],
+)
+def test_a_key_that_the_vault_shows_is_not_deleted_whatever_else_ails_it(
+    effect: Effect, answers: list[Finding], slot: Slot
+) -> None:
+    """The record of a recovery may never come: the subscriptions of a deleted vault are gone with it (azure.md 0.6)."""
+    lost = [Mark(id="e", at=NOW - 60 * MINUTE, origin=Origin.EVENT, effect=effect, reason="", subject=VAULT)]
+    known = add(Health(subject=DATA_KEY), lost)
+
+    verdict = probed(answers, look_back=before(known))
+
+    assert (False, {slot}) == (verdict.passed, left(verdict, known))
+
+
+@pytest.mark.parametrize(
+    ("subject", "answers", "expected"),
+    [
+        (VAULT, REFUSED, {Slot.ACCESS}),
+        (GROUP, REFUSED, {Slot.ACCESS}),
+        (SUBSCRIPTION, REFUSED, {Slot.CONTAINER, Slot.ACCESS}),  # a disabled one may answer so (azure.md 3.2, row 29)
+        (VAULT, UNHEARD, {Slot.CONTAINER}),
+        (GROUP + "-dev", REFUSED, {Slot.CONTAINER, Slot.ACCESS}),
+    ],
+)
+def test_a_vault_that_refuses_is_not_deleted_but_has_lost_its_roles(
+    subject: str, answers: list[Finding], expected: set[Slot]
+) -> None:
+    lost = Mark(
+        id="e", at=NOW - 60 * MINUTE, origin=Origin.EVENT, effect=Effect.CONTAINER_LOST, reason="", subject=subject,
+        fault=Fault.CUSTOMER, deadline=NOW + timedelta(days=80),
+    )  # fmt: skip
+    known = add(Health(subject=DATA_KEY), [lost])
+
+    verdict = probed(answers, look_back=before(known))
+
+    assert expected == left(verdict, known)
+
+
+def test_minutes_after_a_deletion_an_answer_may_be_older_than_it() -> None:
+    lost = [
+        Mark(
+            id="e", at=NOW - 5 * MINUTE, origin=Origin.EVENT, effect=Effect.CONTAINER_LOST, reason="", subject=VAULT
+        )
+    ]  # fmt: skip
+    known = add(Health(subject=DATA_KEY), lost)
+    assert Slot.CONTAINER in left(probed(REFUSED, look_back=before(known)), known)
+    assert Slot.CONTAINER in left(probed(DISABLED, look_back=before(known)), known)
+
+
+def test_of_two_lost_versions_the_one_that_works_again_is_no_longer_told_to_be_lost() -> None:
+    lost = [
+        Mark(
+            id=f"e{version}", at=NOW - 60 * MINUTE, origin=Origin.EVENT, effect=Effect.KEY_DISABLED, reason="",
+            version=version, subject=version, fault=Fault.CUSTOMER,
+        )
+        for version in (V1, V2)
+    ]  # fmt: skip
+    known = add(Health(subject=DATA_KEY), lost)
+
+    verdict = probed([*of(State.FINE, Use.WORKED), *of(State.DISABLED, Use.DISABLED, V2)], look_back=before(known))
+
+    still = judged(add(known, verdict.marks[DATA_KEY])).conditions
+    assert (False, [V2]) == (verdict.passed, [one.version for one in still])
