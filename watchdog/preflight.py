@@ -235,7 +235,7 @@ def drift(
 
 
 def _weakened(line: Line, known: Line | None, key: RegisteredKey, at: datetime) -> Mark:
-    """Say that a protection is gone. One that was never there is not the customer's doing: the vendor took the key so."""
+    """Say that a protection is gone; one that was never there is nobody's doing: the vendor took the key so."""
     found = line.checked
     passed = known.passed_at if known else None
     fault = fault_of(found, key)

@@ -441,6 +441,34 @@ _ABOUT_CONTROL = {
 }
 
 
+def unproven(
+    probed: Probed, key: RegisteredKey, findings: Iterable[Finding], look_back: Before, *, at: datetime
+) -> Probed:
+    """Let people hear of a verdict that is neither a proof nor a loss, once the key's last proof is too old to count.
+
+    Answers that contradict each other, a right to look that was taken away, a store that shows nothing: each could last
+    for ever. What an outage explains is left to `unreachable`; of a key that was not proven since a change people know.
+    """
+    hurt = any(one.slot in LOSS_SLOTS for one in look_back.open)
+    if probed.passed is not None or probed.fault is not Fault.UNKNOWN or hurt or VENDOR_WATCH in probed.marks:
+        return probed
+    passed_at, marks = look_back.passed_at, probed.marks.get(key.id, ())
+    if passed_at is None or at - passed_at < fresh_for(key) or any(mark.effect is Effect.USE_FAILED for mark in marks):
+        return probed
+    changes = (look_back.changed_at, look_back.recovered_at)
+    passing = {one.answer for one in findings if one.question is not Question.GRANTS} & _PASSING
+    if passing or any(change is not None and change > passed_at for change in changes):
+        return probed
+    told = losses(
+        Effect.USE_FAILED, look_back, at=at, reason=probed.words, fault=Fault.UNKNOWN, cause=Cause.UNKNOWN
+    )  # fmt: skip
+    return replace(probed, marks={**probed.marks, key.id: (*marks, *told)})
+
+
+_PASSING = CANNOT_TELL - {Answer.NOT_UNDERSTOOD, Answer.NOT_ASKED}
+"""Silences that pass by themselves, and mostly hit more than one key."""
+
+
 def _on_watch(
     effect: Effect, key: RegisteredKey, *, at: datetime, reason: str, fault: Fault, cause: Cause,
     means: Means | None = None,

@@ -672,3 +672,60 @@ def test_access_that_is_refused_or_given_back_ends_nothing_that_is_known_of_the_
     granted = probing.recovery(E.ACCESS_GRANTED, at=found.moment(40), reason="permitted")
     left = judge(health.add(found.health(), [granted])).conditions
     assert {S.EXPIRY, S.PROTECTION} == {one.slot for one in left}
+
+
+# -------------------------------------------------------------------------------------- neither a proof nor a loss
+
+SILENT_STORE = say(Question.CONSUMER, Answer.NOT_UNDERSTOOD, subject="stopped database")
+CANNOT = {
+    "a store that shows nothing": lambda side, key: [*side.well(key), SILENT_STORE],
+    "a use that contradicts the state": lambda side, key: (
+        [say(Question.STATE, Answer.NOT_FOUND), *(one for one in side.well(key) if one.question is not Question.STATE)]
+        if side.name != "azure"
+        else [replace(one, answer=Answer.DISABLED) if one.question is Question.STATE else one for one in side.well(key)]
+    ),
+}
+
+
+@clouds
+@pytest.mark.parametrize("which", CANNOT)
+def test_what_cannot_be_told_for_long_is_told_to_the_vendor_and_ends_with_a_proof(name: str, which: str) -> None:
+    side = SIDES[name]
+    found = Tale(side, side.key, NOON)
+    answers = CANNOT[which](side, found.key)
+    for minutes in (-5, 0, 5):
+        assert found.probe(minutes, answers).passed is None
+    assert {} == found.story.incidents, "within the time that the last proof counts nobody is bothered"
+
+    for minutes in (15, 20, 80):
+        assert found.probe(minutes, answers).passed is None
+
+    assert (Stage.AT_RISK, Fault.UNKNOWN) == (found.incident.stage, found.incident.fault)
+    assert (1, 0) == (len(found.incident.turns), len(found.told(Reader.CUSTOMER)))
+    assert V.UNREACHABLE is found.assessment(81).verdict
+    for minutes in (100, 111):
+        found.probe(minutes, side.well(found.key))
+    assert Stage.RESOLVED is found.incident.stage
+    assert [] == found.told(Reader.CUSTOMER)
+
+
+@clouds
+def test_a_silence_of_a_store_that_passes_by_itself_bothers_nobody(name: str) -> None:
+    side = SIDES[name]
+    found = Tale(side, side.key, NOON)
+    for minutes in (0, 15, 60):
+        found.probe(minutes, [*side.well(found.key), replace(SILENT_STORE, answer=Answer.SERVER_FAULT)])
+    assert {} == found.story.incidents
+
+
+@clouds
+def test_a_store_that_shows_nothing_after_a_repair_tells_no_new_alarm(name: str) -> None:
+    side = SIDES[name]
+    found = Tale(side, side.key, NOON)
+    back = Signal(effect=E.KEY_ENABLED, reason="enabled", key=side.key, event_id="on")
+    found.event(0, [Signal(effect=E.KEY_DISABLED, reason="disabled", key=side.key, event_id="off")])
+    found.event(30, [back])
+    for minutes in (50, 90):
+        assert found.probe(minutes, [*side.well(found.key), SILENT_STORE]).passed is None
+
+    assert Stage.RECOVERING is found.incident.stage

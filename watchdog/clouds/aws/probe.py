@@ -157,7 +157,7 @@ def judge(
     """Tell what the findings of one probe at `at` (aware, UTC) come to. Pure; aws.md 2, 4 and 7."""
     del register  # what a probe needs of it stands in the key's entry
     case = _Case(findings, key, look_back, at)
-    probed = _with_stores(case, _of_key(case))
+    probed = probing.unproven(_with_stores(case, _of_key(case)), key, findings, look_back, at=at)
     if probed.passed is None and probed.fault in {Fault.VENDOR, Fault.PROVIDER}:
         return probed
     repaired = probing.watch_repaired(key, look_back, at=at) if case.answered else {}

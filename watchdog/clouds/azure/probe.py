@@ -194,7 +194,7 @@ def judge(
 ) -> Probed:
     """Tell what the findings of one probe at `at` (aware, UTC) come to. Pure; azure.md 0, 2, 4 and 7."""
     case = _Case(findings, key, index_of(register).by_id.get(key.id), look_back, at)
-    probed = _with_stores(case, _of_key(case))
+    probed = probing.unproven(_with_stores(case, _of_key(case)), key, findings, look_back, at=at)
     if probed.passed is None and probed.fault in {Fault.VENDOR, Fault.PROVIDER}:
         return probed
     repaired = probing.watch_repaired(key, look_back, at=at) if case.answered else {}

@@ -149,7 +149,7 @@ def judge(
 ) -> Probed:
     """Tell what the findings of one probe at `at` (aware, UTC) come to. Pure; gcp.md 2, 4 and 7."""
     case = _Case(findings, key, register, look_back, at)
-    probed = _of_key(case)
+    probed = probing.unproven(_of_key(case), key, findings, look_back, at=at)
     if probed.passed is None and probed.fault in {Fault.VENDOR, Fault.PROVIDER}:
         return probed
     repaired = probing.watch_repaired(key, look_back, at=at) if case.answered else {}
