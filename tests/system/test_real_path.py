@@ -90,7 +90,7 @@ def test_a_revocation_is_paged_mailed_made_worse_and_resolved(stage: Stage) -> N
 def assert_status(stage: Stage, *, feed: str) -> None:
     """What `status --json` says at the end of Acme's story: every row that there must be, and nothing hidden."""
     told = stage.command("status", "--json")
-    rows: dict[str, list[dict[str, Any]]] = {"key": [], "incident": [], "watchdog": []}
+    rows: dict[str, list[dict[str, Any]]] = {"key": [], "incident": [], "watchdog": [], "route": []}
     for line in told.lines:
         rows[line["type"]].append(line)
     (acme,) = [row for row in rows["key"] if row["key"] == ACME.key]

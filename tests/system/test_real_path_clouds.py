@@ -213,7 +213,7 @@ def test_the_evidence_of_it_all_verifies(stage: Stage, told: Told) -> None:
 
 
 def test_status_shows_every_feed_and_what_it_dropped(ways: Ways, told: Told) -> None:
-    rows: dict[str, list[dict[str, Any]]] = {"key": [], "incident": [], "watchdog": []}
+    rows: dict[str, list[dict[str, Any]]] = {"key": [], "incident": [], "watchdog": [], "route": []}
     for row in told.rows:
         rows[row["type"]].append(row)
     (system,) = rows["watchdog"]

@@ -317,8 +317,8 @@ def _show_subject(one: SubjectView, seen: View, *, whole: bool = False) -> None:
         _row("probe", f"the next one {countdown(one.next_probe_at, seen.at).replace('passed', 'now')}")
     if one.customer and one.instance:
         _row("preflight", in_a_line(one.preflight))
-    for covering in one.covers:
-        _show_cover(covering, whole=whole)
+    for number, covering in enumerate(one.covers):
+        _row("" if number else "coverage", _said_of_cover(covering, whole=whole))
     if one.incident and not whole:
         _row("incident", f"{one.incident}; in full: byok-watchdog status {one.incident}")
     if whole:
@@ -340,12 +340,10 @@ def _show_rest(found: Assessment, seen: View) -> None:
             _row("", words(_without_store(deadline, consumer), seen.at))
 
 
-def _show_cover(covering: Covering, *, whole: bool) -> None:
-    """Print one cover of a key: of the whole, or of one that is silent, also what is known and what to do."""
-    label = covering.cover.replace("_", "-")
-    said = in_short(covering)
-    more = whole or covering.state is State.SILENT
-    _row(label[:9], f"{label}: {said}; {covering.words}" if more else f"{label}: {said}")
+def _said_of_cover(covering: Covering, *, whole: bool) -> str:
+    """Return one cover of a key in words: of the whole, or of one that is silent, also what is known and what to do."""
+    said = f"{covering.cover.replace('_', '-')}: {in_short(covering)}"
+    return f"{said}; {covering.words}" if whole or covering.state is State.SILENT else said
 
 
 def in_short(covering: Covering) -> str:

@@ -323,6 +323,31 @@ def test_an_operation_that_the_key_does_not_permit_is_told_apart_from_a_missing_
     assert (Answer.DENIED, "operation") == (used.answer, used.detail[LOST])
 
 
+def test_another_key_in_the_place_of_a_purged_one_proves_nothing_of_it(world: World) -> None:
+    """It is enabled and unwraps what is wrapped with it now; the canary remembers which key it is (azure.md 8.12)."""
+    known = register(versions=(), probe={"canary": True})
+    canaries, _ = world.prober().make_canaries(the_key(known), known)
+    world.vault.keys.clear()
+    world.azure.key(world.vault, "data-cmk", "7" * 32)
+
+    judged = world.judged(known=known, canaries=canaries)
+
+    assert False is judged.passed
+    assert {(Effect.KEY_DESTROYED, V2, Fault.CUSTOMER)} == {
+        (one.effect, one.version, one.fault) for one in judged.marks[KEY]
+    }
+
+
+def test_a_newest_version_that_was_rotated_away_is_no_loss(world: World) -> None:
+    known = register(versions=(), probe={"canary": True})
+    canaries, _ = world.prober().make_canaries(the_key(known), known)
+    newer = "8" * 32
+    world.key.versions[newer] = replace(world.key.versions[V2], id=newer)
+
+    assert [newer] == [one.version for one in world.ask(Question.STATE, known=known, canaries=canaries)]
+    assert True is world.judged(known=known, canaries=canaries).passed
+
+
 @pytest.mark.parametrize(
     ("permitted", "used"), [(("unwrapKey",), Answer.OK), (("sign",), Answer.DENIED), ((), Answer.DENIED)]
 )

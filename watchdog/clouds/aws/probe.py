@@ -251,7 +251,7 @@ def _of_key(case: _Case) -> Probed:
     if case.outcome is Outcome.PROVEN:
         return _proven(case)
     if case.outcome is Outcome.UNTOLD:
-        return probing.unreachable(case.key, case.findings, case.look_back, at=case.at, words=case.words())
+        return _untold(case)
     if row.is_refusal and case.control is Control.BROKEN:
         return probing.callers_fault(case.key, case.findings, at=case.at)
     if row.is_refusal and case.control is Control.AWAY:
@@ -286,6 +286,19 @@ def _proven(case: _Case) -> Probed:
     return Probed(
         at=case.at, passed=True, words=words, fault=Fault.UNKNOWN, marks={case.key.id: marks}, again_after=wait
     )
+
+
+def _untold(case: _Case) -> Probed:
+    """Judge a silence. A way that the policy of an endpoint closes, for this key only, is the vendor's (aws.md 4)."""
+    probed = probing.unreachable(case.key, case.findings, case.look_back, at=case.at, words=case.words())
+    ways = probing.of(case.findings, Question.STATE, *_USED)
+    if case.control is not Control.SOUND or all(one.answer is not Answer.PATH_BLOCKED for one in ways):
+        return probed
+    marks = {
+        subject: tuple(replace(mark, fault=Fault.VENDOR) for mark in found) for subject, found in probed.marks.items()
+    }
+    words = f"{probed.words} The policy of the vendor's own VPC endpoint closes the way: let the key through there."
+    return replace(probed, fault=Fault.VENDOR, words=words, marks=marks)
 
 
 def _broken(case: _Case) -> Probed:

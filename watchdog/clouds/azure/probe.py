@@ -353,6 +353,12 @@ def _proven(case: _Case) -> Probed:
         words = case.words("But minutes after a change this may be the answer of before, and proves nothing.", *more)
         wait = probing.again_after(case.look_back, at=case.at)
         return Probed(at=case.at, passed=None, words=words, fault=Fault.UNKNOWN, again_after=wait)
+    if case.conditions(Slot.DESTROYED) and not case.key.versions:
+        more.append(
+            "But it was destroyed, and may be another key of its name: register the versions in use, so that they can "
+            "be told apart, or resolve by name."
+        )
+        return Probed(at=case.at, passed=None, words=case.words(*more), fault=Fault.UNKNOWN)
     over = _over(case)
     unproven = [one for one in case.conditions(Slot.ACCESS) if not _shows(one)]
     if unproven:
@@ -547,7 +553,8 @@ def _key_found(case: _Case) -> Iterable[Mark]:
     states = probing.of(case.findings, Question.STATE)
     is_there = bool(states) and all(one.answer in _THERE for one in states)
     back = (Slot.DESTROYED, Slot.DELETION, Slot.CONTAINER) if is_there else (Slot.DESTROYED,)
-    if (is_there or case.outcome is Outcome.DELETED) and case.conditions(*back):
+    is_same = bool(case.key.versions) or not case.conditions(Slot.DESTROYED)
+    if (is_there or case.outcome is Outcome.DELETED) and is_same and case.conditions(*back):
         reason = f"The vault shows the key, so it was not purged, or was restored: {_answers(case.findings)}."
         yield probing.recovery(Effect.KEY_RECOVERED, at=case.at, reason=reason)
         return

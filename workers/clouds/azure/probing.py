@@ -161,7 +161,25 @@ class _Visit:
                     Question.STATE, read.said, version=version, deadline=read.deadline, deadline_source=read.source
                 )
             )
-        return found
+        return [*found, *self._replaced()]
+
+    def _replaced(self) -> list[Finding]:
+        """Tell of a version that once was the newest, and that the key does not have any more.
+
+        A key loses no version but with all the others: it was purged, and what bears its name now is another key, which
+        is enabled and opens nothing (azure.md 3.2, row 11b). Registered versions show that by themselves.
+        """
+        if self._versions:
+            return []
+        return [
+            self._finding(
+                Question.STATE, replace(read.said, detail={**read.said.detail, OTHERS: "yes"}), version=version
+            )
+            for version in self._canaries.keys() - set(self._in_use())
+            if self._described(self._target, None).key is not None
+            for read in [self._described(self._target, version)]
+            if read.said.answer is Answer.NOT_FOUND
+        ]
 
     def use(self) -> list[Finding]:
         return [

@@ -573,3 +573,22 @@ def test_what_a_record_and_a_probe_find_is_told_once() -> None:
     _, twice = _told(GREEN, [DISABLE], OFF, OFF, OFF)
 
     assert len(once) == len(twice)
+
+
+@pytest.mark.parametrize(
+    ("control", "fault"), [(A.OK, Fault.VENDOR), (A.DENIED, Fault.VENDOR), (A.UNREACHABLE, Fault.PROVIDER)]
+)
+@pytest.mark.parametrize("uses", [(A.PATH_BLOCKED, A.PATH_BLOCKED), (A.OK, A.PATH_BLOCKED)])
+def test_a_way_that_our_own_endpoint_closes_is_the_vendors_fault_and_no_word_on_the_key(
+    uses: tuple[Answer, ...], control: Answer, fault: Fault
+) -> None:
+    """An endpoint's policy may let the control key through and not this one (aws.md 4)."""
+    probed = verdict(findings(A.OK, *uses, control=control), Before(passed_at=STALE))
+
+    assert (None, fault) == (probed.passed, probed.fault)
+    told = [mark for marks in probed.marks.values() for mark in marks]
+    assert {fault} == {mark.fault for mark in told}
+    expected = {ACME_KEY: {Effect.USE_FAILED}} if control is A.OK else {}
+    assert expected == {
+        key: {mark.effect for mark in marks} for key, marks in probed.marks.items() if key != VENDOR_WATCH
+    }

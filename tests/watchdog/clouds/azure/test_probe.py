@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.watchdog.clouds.azure.world import DATA_KEY, FILES_KEY, GLOBEX_PRINCIPAL, OWN_KEY, V1, V2, register
@@ -635,3 +636,23 @@ def test_of_two_lost_versions_the_one_that_works_again_is_no_longer_told_to_be_l
 
     still = judged(add(known, verdict.marks[DATA_KEY])).conditions
     assert (False, [V2]) == (verdict.passed, [one.version for one in still])
+
+
+@pytest.mark.parametrize("answers", [of(State.FINE, Use.WORKED), of(State.DISABLED, Use.DISABLED)])
+@pytest.mark.parametrize(("versions", "is_over"), [(True, True), (False, False)])
+def test_a_key_of_which_no_version_is_registered_may_be_another_one_after_a_purge(
+    answers: list[Finding], *, versions: bool, is_over: bool
+) -> None:
+    """The name may be given again, a version's id never (azure.md 8.12)."""
+    key = REGISTER.keys[DATA_KEY]
+    if not versions:
+        assert key.entry.azure
+        nothing = msgspec.structs.replace(key.entry.azure, versions=[])
+        key = replace(key, entry=msgspec.structs.replace(key.entry, azure=nothing))
+    purged = [Mark(id="e", at=NOW - 60 * MINUTE, origin=Origin.EVENT, effect=Effect.KEY_DESTROYED, reason="")]
+    known = add(Health(subject=DATA_KEY), purged)
+
+    verdict = judge([*answers, *SOUND], key, REGISTER, before(known), at=NOW)
+
+    assert is_over is (Slot.DESTROYED not in left(verdict, known))
+    assert verdict.passed is not True
