@@ -17,9 +17,14 @@ _OF_ONE_ATTEMPT = {"attempt", "provider_id", "rendered_sha256", "held"}
 
 
 def told(stage: Stage, party: Party) -> dict[str, int]:
-    """How often everybody who must hear of the disabled key has heard of it."""
+    """How often everybody who must hear of the disabled key has heard of it.
+
+    A page about the watch itself (a consumer that was away for minutes on a slow machine) names keys, too.
+    """
+    incident = stage.incident_of(party)
+    pages = stage.pager.taken(party.key, "trigger")
     return {
-        "page": len(stage.pager.taken(party.key, "trigger")),
+        "page": len([one for one in pages if incident is None or f":{incident.id}:" in one.dedup]),
         "customer": len(stage.relay.to(party.contact)),
         "staff": len(stage.relay.to(party.staff)),
     }
@@ -29,7 +34,9 @@ def outcome(stage: Stage, party: Party) -> dict[str, Any]:
     """Health, incident and evidence of a party, without its own names, times and whatever belongs to one attempt."""
     incident = stage.incident_of(party)
     assert incident is not None
-    entries = [entry for entry in stage.evidence() if entry.subject in {party.key, incident.id}]
+    # A pre-flight comes at a time of its own, and says nothing of the walk.
+    about = {party.key, incident.id}
+    entries = [entry for entry in stage.evidence() if entry.subject in about and entry.kind != "preflight"]
     entries += _records(stage, party)
     proofs = [(entry.kind, entry.subject, _proof(stage, json.loads(entry.body))) for entry in entries]
     names = _names(stage, party, incident.id)
