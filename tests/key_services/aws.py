@@ -13,10 +13,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
+
+from tests.key_services.loopback import answering
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -207,19 +209,11 @@ class Aws:
     @contextlib.contextmanager
     def served(self) -> Iterator["Aws"]:
         """Answer on a free port of loopback."""
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        server.daemon_threads = True
-        server.block_on_close = False
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        self.url = f"http://127.0.0.1:{server.server_address[1]}"
-        try:
-            yield self
-        finally:
-            self.closing.set()
-            server.shutdown()
-            server.server_close()
-            thread.join(5)
+        with answering(_handler(self)) as self.url:
+            try:
+                yield self
+            finally:
+                self.closing.set()
 
     # -------------------------------------------------------------------------------------------------- what KMS does
 

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.key_services.gcp import Document, Gcp, Refusal
+from tests.key_services.loopback import answering
 from watchdog.clouds.gcp.dates import moment
 
 _TIMES = re.compile(r'\((.*)\n\) AND timestamp>="([0-9T:.-]+Z)" AND timestamp<"([0-9T:.-]+Z)"', re.DOTALL)
@@ -83,19 +84,11 @@ class Logging:
     @contextlib.contextmanager
     def served(self) -> Iterator["Logging"]:
         """Answer on a free port of loopback."""
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        server.daemon_threads = True
-        server.block_on_close = False
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        self.url = f"http://127.0.0.1:{server.server_address[1]}"
-        try:
-            yield self
-        finally:
-            self.over.set()
-            server.shutdown()
-            server.server_close()
-            thread.join(5)
+        with answering(_handler(self)) as self.url:
+            try:
+                yield self
+            finally:
+                self.over.set()
 
 
 def _at(entry: Any, otherwise: datetime) -> datetime:

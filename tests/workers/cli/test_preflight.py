@@ -24,8 +24,8 @@ TOMORROW = date.today() + timedelta(days=2)  # noqa: DTZ011 - far enough from an
 def reader(place: Place, monkeypatch: pytest.MonkeyPatch) -> FakeReader:
     """The reader of AWS in a place whose settings say that it is asked, and probed."""
     found, prober = FakeReader(), FakeProber()
-    monkeypatch.setattr(readers, "make_reader", lambda _cloud: found)
-    monkeypatch.setattr(probers, "make_prober", lambda _cloud: prober)
+    monkeypatch.setattr(readers.Readers, "made_for", staticmethod(lambda _cloud: found))
+    monkeypatch.setattr(probers.Probers, "made_for", staticmethod(lambda _cloud: prober))
     monkeypatch.setenv("COLUMNS", "100")
     place.settings(monkeypatch, SETTINGS)
     exception = KeyException(
@@ -67,7 +67,7 @@ def test_what_must_not_fail_and_is_not_agreed_ends_with_one(place: Place, reader
 
 
 def test_a_key_that_cannot_be_used_blocks(place: Place, reader: FakeReader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probers, "make_prober", lambda _cloud: FakeProber(says={ACME_KEY: DISABLED}))
+    monkeypatch.setattr(probers.Probers, "made_for", staticmethod(lambda _cloud: FakeProber(says={ACME_KEY: DISABLED})))
     found = rows(place, "--key", ACME_KEY, code=1)
     assert ["all.usable"] == found[ACME_KEY]["preflight"]["blocked_by"]
 

@@ -17,7 +17,7 @@ SETTINGS = '[probes]\nclouds = ["aws"]\n'
 def prober(place: Place, monkeypatch: pytest.MonkeyPatch) -> FakeProber:
     """The prober of AWS in a place whose settings say that it is asked."""
     found = FakeProber()
-    monkeypatch.setattr(probers, "make_prober", lambda _cloud: found)
+    monkeypatch.setattr(probers.Probers, "made_for", staticmethod(lambda _cloud: found))
     place.settings(monkeypatch, SETTINGS)
     place.imported(document(probed_key(canary=True)))
     return found
