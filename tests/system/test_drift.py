@@ -131,6 +131,7 @@ def test_a_lost_deletion_protection_is_found_told_and_resolved_by_proof(stage: S
 
 
 def test_the_result_is_shown_with_the_key(stage: Stage) -> None:
+    stage.until("a pre-flight after the first probe", lambda: outcome(stage, "all.usable") == "pass", seconds=150)
     told = stage.command("register", "show", "--json")
     (row,) = told.lines
     checks = {one["check"]: one for one in row["preflight"]["checks"]}
