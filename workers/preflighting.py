@@ -40,6 +40,9 @@ AGAIN = timedelta(hours=1)
 AFTER_PROBE = timedelta(minutes=1)
 """How long after the first probe of a key its pre-flight is done again: only then can be told whether it works."""
 
+LONG_DUE = timedelta(minutes=5)
+"""After which a first probe that is due is not waited for from minute to minute any more."""
+
 AT_ONCE = 8
 """How many keys one process reads at the same time: a reading takes a dozen calls, and nobody waits for it."""
 
@@ -371,7 +374,9 @@ class _World:
         if is_open:
             return min(turn, read.at + AGAIN)
         if row is not None and row.last_at is None and row.due_at is not None and row.cloud in self._asked:
-            return min(turn, row.due_at + AFTER_PROBE if row.due_at > read.at else read.at + AGAIN)
+            # One that should have been asked long ago is not asked at all: no reason to look every minute.
+            wait = AGAIN if read.at - row.due_at > LONG_DUE else AFTER_PROBE
+            return min(turn, max(row.due_at, read.at) + wait)
         return turn
 
 

@@ -131,7 +131,9 @@ def test_a_lost_deletion_protection_is_found_told_and_resolved_by_proof(stage: S
 
 
 def test_the_result_is_shown_with_the_key(stage: Stage) -> None:
-    stage.until("a pre-flight after the first probe", lambda: outcome(stage, "all.usable") == "pass", seconds=150)
+    stage.until("the first probe", lambda: stage.verdict_of(ACME) == "healthy", seconds=100)
+    turn_comes(stage)
+    stage.until("a pre-flight after it", lambda: outcome(stage, "all.usable") == "pass")
     told = stage.command("register", "show", "--json")
     (row,) = told.lines
     checks = {one["check"]: one for one in row["preflight"]["checks"]}
