@@ -66,16 +66,17 @@ class Check:
     hard: bool = False
     source: str = ""
 
+    def said(self, outcome: Outcome, words: str, fix: str | None = None, owner: Owner | None = None) -> Checked:
+        """Return what this check came to. `owner`: who has to repair it, where that is another one than usual."""
+        return Checked(
+            id=self.id, title=self.title, outcome=outcome, words=words, fix=fix, owner=owner or self.owner,
+            hard=self.hard, source=self.source,
+        )  # fmt: skip
+
 
 def unverified(checks: Iterable[Check], words: str, fix: str | None = None) -> list[Checked]:
     """Return these checks as such that cannot be verified, all for one reason."""
-    return [
-        Checked(
-            id=one.id, title=one.title, outcome=Outcome.CANNOT_VERIFY, words=words, fix=fix, owner=one.owner,
-            hard=one.hard, source=one.source,
-        )
-        for one in checks
-    ]  # fmt: skip
+    return [one.said(Outcome.CANNOT_VERIFY, words, fix) for one in checks]
 
 
 def listed(cloud: str) -> Sequence[Check]:

@@ -92,13 +92,6 @@ def common_checks(key: RegisteredKey, register: Register, facts: Facts) -> list[
     return [_JUDGES[check.id](check, key, register, facts) for check in CHECKS]
 
 
-def _said(check: Check, outcome: Outcome, words: str, fix: str | None = None, owner: Owner | None = None) -> Checked:
-    return Checked(
-        id=check.id, title=check.title, outcome=outcome, words=words, fix=fix, owner=owner or check.owner,
-        hard=check.hard, source=check.source,
-    )  # fmt: skip
-
-
 # ------------------------------------------------------------------------------------------------------------ the probe
 
 
@@ -106,20 +99,18 @@ def _usable(check: Check, key: RegisteredKey, _register: Register, facts: Facts)
     again = f"byok-watchdog probe {key.id}"
     last = facts.probe
     if last is None:
-        return _said(
-            check, Outcome.CANNOT_VERIFY, facts.not_probed or "The key has not been probed yet.", again, _VENDOR
-        )
+        return check.said(Outcome.CANNOT_VERIFY, facts.not_probed or "The key has not been probed yet.", again, _VENDOR)
     whom = f" as {last.principal}" if last.principal else ""
     if last.passed is None:
         words = f"The probe of {last.at:%Y-%m-%d %H:%M} UTC could not tell: {last.words}"
-        return _said(check, Outcome.CANNOT_VERIFY, words, again, _VENDOR)
+        return check.said(Outcome.CANNOT_VERIFY, words, again, _VENDOR)
     if facts.at - last.at >= fresh_for(key):
         words = f"The last probe is of {last.at:%Y-%m-%d %H:%M} UTC, too long ago to tell anything of now."
-        return _said(check, Outcome.CANNOT_VERIFY, words, again, _VENDOR)
+        return check.said(Outcome.CANNOT_VERIFY, words, again, _VENDOR)
     if last.passed:
-        return _said(check, Outcome.PASS, f"Proven{whom} at {last.at:%Y-%m-%d %H:%M} UTC.")
+        return check.said(Outcome.PASS, f"Proven{whom} at {last.at:%Y-%m-%d %H:%M} UTC.")
     owner = {Fault.CUSTOMER: Owner.CUSTOMER, Fault.PROVIDER: Owner.PROVIDER}.get(last.fault, _VENDOR)
-    return _said(check, Outcome.FAIL, last.words, f"byok-watchdog status {key.id}", owner)
+    return check.said(Outcome.FAIL, last.words, f"byok-watchdog status {key.id}", owner)
 
 
 def _old_data(check: Check, key: RegisteredKey, _register: Register, facts: Facts) -> Checked:
@@ -129,19 +120,19 @@ def _old_data(check: Check, key: RegisteredKey, _register: Register, facts: Fact
         f"`byok-watchdog register check --key {key.id}`."
     )
     if last is None or last.passed is None:
-        return _said(check, Outcome.CANNOT_VERIFY, "No probe has told.", f"byok-watchdog probe {key.id}")
+        return check.said(Outcome.CANNOT_VERIFY, "No probe has told.", f"byok-watchdog probe {key.id}")
     if last.canary_at is None and not last.stores:
         words = "The probe decrypts only what it has just encrypted: no canary is kept, and no store is asked."
-        return _said(check, Outcome.CANNOT_VERIFY, words, declare)
+        return check.said(Outcome.CANNOT_VERIFY, words, declare)
     means = [
         *([f"a ciphertext made earlier (decrypted {last.canary_at:%Y-%m-%d %H:%M} UTC)"] if last.canary_at else []),
         *last.stores,
     ]
     words = f"Tried with {', '.join(means)}."
     if last.passed:
-        return _said(check, Outcome.PASS, words)
+        return check.said(Outcome.PASS, words)
     # A probe that fails tells that something is wrong, which need not be the old data.
-    return _said(check, Outcome.CANNOT_VERIFY, f"The last probe failed: {last.words}", f"byok-watchdog status {key.id}")
+    return check.said(Outcome.CANNOT_VERIFY, f"The last probe failed: {last.words}", f"byok-watchdog status {key.id}")
 
 
 # --------------------------------------------------------------------------------------------- what only people can say
@@ -149,7 +140,7 @@ def _old_data(check: Check, key: RegisteredKey, _register: Register, facts: Fact
 
 def _only_said(check: Check, words: str, ask: str) -> Checked:
     """Return what no provider tells: the answer of people is kept in the register, and shown."""
-    return _said(check, Outcome.CANNOT_VERIFY, words, ask)
+    return check.said(Outcome.CANNOT_VERIFY, words, ask)
 
 
 def _single_purpose(check: Check, key: RegisteredKey, _register: Register, _facts: Facts) -> Checked:
@@ -164,24 +155,21 @@ def _named(check: Check, key: RegisteredKey, register: Register, _facts: Facts) 
 
 
 def _infrastructure(check: Check, _key: RegisteredKey, _register: Register, _facts: Facts) -> Checked:
-    return _only_said(
-        check, "Nobody but the key's owner knows the code that made it.",
+    return _only_said(check, "Nobody but the key's owner knows the code that made it.",
         "Ask the key's owner to set `prevent_destroy` (Terraform, or its equal) on the key and on what holds it.",
     )  # fmt: skip
 
 
 def _backups(check: Check, key: RegisteredKey, _register: Register, _facts: Facts) -> Checked:
     stores = ", ".join(one.name or one.id for one in key.entry.consumers) or "no store is registered"
-    return _only_said(
-        check, f"No provider tells under which keys copies lie elsewhere ({stores}).",
+    return _only_said(check, f"No provider tells under which keys copies lie elsewhere ({stores}).",
         "Export regularly under a key of your own: it is the only way back after a destruction.",
     )  # fmt: skip
 
 
 def _rotation(check: Check, key: RegisteredKey, _register: Register, _facts: Facts) -> Checked:
     known = f" Registered in use: {', '.join(key.versions)}." if key.versions else ""
-    return _only_said(
-        check, f"What will be done at the next rotation cannot be seen.{known}",
+    return _only_said(check, f"What will be done at the next rotation cannot be seen.{known}",
         "Ask the key's owner to disable no old version until you have confirmed that every store has moved.",
     )  # fmt: skip
 
@@ -192,10 +180,10 @@ def _rehearsed(check: Check, _key: RegisteredKey, _register: Register, _facts: F
 
 def _contacts(check: Check, key: RegisteredKey, _register: Register, _facts: Facts) -> Checked:
     if not key.customer_owned:
-        return _said(check, Outcome.PASS, "The key is the vendor's own: its on-call hears of it, no customer has to.")
+        return check.said(Outcome.PASS, "The key is the vendor's own: its on-call hears of it, no customer has to.")
     customer = key.customer
     if len({one.email.lower() for one in customer.contacts}) < 2:
-        return _said(check, Outcome.FAIL, f"{_counted(customer)} Nobody is left when that person is away.", _SECOND)
+        return check.said(Outcome.FAIL, f"{_counted(customer)} Nobody is left when that person is away.", _SECOND)
     names = ", ".join(f"{one.name} ({one.role})" for one in customer.contacts)
     return _only_said(
         check, f"Whether they still answer was not tried: {names}.", "Write to each, and wait for answers."
@@ -215,7 +203,7 @@ def _counted(customer: Customer) -> str:
 def _feed(check: Check, _key: RegisteredKey, _register: Register, facts: Facts) -> Checked:
     if not facts.feeds:
         words = "No way is known by which audit records of this key come in: only probes tell of a loss."
-        return _said(check, Outcome.CANNOT_VERIFY, words, _FORWARD)
+        return check.said(Outcome.CANNOT_VERIFY, words, _FORWARD)
     outcome, shown = Outcome.FAIL, [one for one in facts.feeds if one.alive is False]
     if not shown:
         outcome, shown = Outcome.PASS, [one for one in facts.feeds if one.alive]
@@ -223,7 +211,7 @@ def _feed(check: Check, _key: RegisteredKey, _register: Register, facts: Facts) 
         outcome, shown = Outcome.CANNOT_VERIFY, list(facts.feeds)
     words = ". ".join(one.words[:1].upper() + one.words[1:] for one in shown)
     fix = next((one.fix for one in shown if one.fix), _FORWARD)
-    return _said(check, outcome, f"{words}.", None if outcome is Outcome.PASS else fix)
+    return check.said(outcome, f"{words}.", None if outcome is Outcome.PASS else fix)
 
 
 _FORWARD = "Let the customer forward its audit records, with a sign of life: see deploy/ and `byok-watchdog catalogue`."

@@ -173,12 +173,7 @@ def judge(reading: Reading, key: RegisteredKey, register: Register, *, at: datet
     for check, found_by in _LINES:
         found = found_by(look)
         owner = Owner.VENDOR if check.owner is Owner.CUSTOMER and not key.customer_owned else check.owner
-        checked.append(
-            Checked(
-                id=check.id, title=check.title, outcome=found.outcome, words=found.words, fix=found.fix, owner=owner,
-                hard=check.hard, source=check.source,
-            )
-        )  # fmt: skip
+        checked.append(check.said(found.outcome, found.words, found.fix, owner))
     return checked
 
 

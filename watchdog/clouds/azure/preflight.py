@@ -164,10 +164,7 @@ class _Case(Struct, frozen=True):
     ) -> Checked:
         """Write a line. What the customer would repair is the vendor's to repair where the vault is the vendor's."""
         ours = self.container.estate.customer is None
-        return Checked(
-            id=check.id, title=check.title, outcome=outcome, words=words, fix=fix,
-            owner=Owner.VENDOR if ours else owner or check.owner, hard=check.hard, source=check.source,
-        )  # fmt: skip
+        return check.said(outcome, words, fix, Owner.VENDOR if ours else owner)
 
     def passes(self, check: Check, words: str) -> Checked:
         return self.says(check, Outcome.PASS, words)

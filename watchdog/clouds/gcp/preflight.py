@@ -6,7 +6,7 @@ billing, alerts) is asked for: the customer's answer belongs into the register (
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from watchdog.clouds.gcp import access
@@ -185,22 +185,15 @@ def checks(reading: Reading, key: RegisteredKey, register: Register, *, at: date
     return [judge(check, case) for check, judge in _JUDGES]
 
 
-def _said(check: Check, outcome: Outcome, words: str, fix: str | None = None, owner: Owner | None = None) -> Checked:
-    return Checked(
-        id=check.id, title=check.title, outcome=outcome, words=words, fix=fix, owner=owner or check.owner,
-        hard=check.hard, source=check.source,
-    )  # fmt: skip
-
-
 def _unread(check: Check, what: str, unread: Unread, case: _Case) -> Checked:
     fix = f"Let the watchdog read it: {unread.right}." if unread.right else case.again()
     owner = check.owner if unread.right else _VENDOR
-    return _said(check, Outcome.CANNOT_VERIFY, f"{what} could not be read: {unread.why.rstrip('.')}.", fix, owner)
+    return check.said(Outcome.CANNOT_VERIFY, f"{what} could not be read: {unread.why.rstrip('.')}.", fix, owner)
 
 
 def _asked(check: Check, words: str, ask: str) -> Checked:
     fix = f"{ask} Keep the customer's answer in the register: exception.statements, check: {check.id}."
-    return _said(check, Outcome.CANNOT_VERIFY, words, fix)
+    return check.said(Outcome.CANNOT_VERIFY, words, fix)
 
 
 # ---------------------------------------------------------------------------------------------------------- destruction
@@ -213,14 +206,14 @@ def _window(check: Check, case: _Case) -> Checked:
     written = text(read.get("destroyScheduledDuration"))
     window = _seconds(written)
     if window is None:
-        return _said(check, Outcome.CANNOT_VERIFY, "The key's answer names no destroyScheduledDuration.", case.again())
+        return check.said(Outcome.CANNOT_VERIFY, "The key's answer names no destroyScheduledDuration.", case.again())
     registered = case.gcp.destroy_scheduled_duration
     words = f"A version is gone {_days(window)} after its destruction was scheduled."
     if _seconds(registered) not in {None, window}:
         fix = f"Write destroy_scheduled_duration: {written} for the key in the register: deadlines follow from it."
-        return _said(check, Outcome.FAIL, f"{words} The register says {registered}.", fix, _VENDOR)
+        return check.said(Outcome.FAIL, f"{words} The register says {registered}.", fix, _VENDOR)
     if window >= LONG:
-        return _said(check, Outcome.PASS, words)
+        return check.said(Outcome.PASS, words)
     found = KEY.fullmatch(case.key.id)
     made = (
         f"gcloud kms keys create NEW_KEY --keyring={found[3]} --location={found[2]} --project={found[1]} "
@@ -229,7 +222,7 @@ def _window(check: Check, case: _Case) -> Checked:
         else "with destroyScheduledDuration 10368000s"
     )
     fix = f"It can never be changed: make a new key ({made}) and move the stores to it, or agree on this window."
-    return _said(check, Outcome.FAIL, words, fix)
+    return check.said(Outcome.FAIL, words, fix)
 
 
 def _seconds(written: str | None) -> timedelta | None:
@@ -265,7 +258,7 @@ def _hands(check: Check, case: _Case) -> Checked:
             "Give each of them custom roles, one person cloudkms.cryptoKeyVersions.update, another one "
             f"cloudkms.cryptoKeyVersions.destroy, and take this role away{remove}."
         )
-        return _said(check, Outcome.FAIL, f"By key or ring these hold both: {named}.", fix)
+        return check.said(Outcome.FAIL, f"By key or ring these hold both: {named}.", fix)
     if case.unread_policy:
         return _unread(check, "A policy of key or ring", case.unread_policy, case)
     return _asked(
@@ -293,13 +286,13 @@ def _lien(check: Check, case: _Case) -> Checked:
         return _unread(check, f"The liens of project {case.project}", read, case)
     kept = [one for one in read if DELETING in texts(one.get("restrictions"))]
     if kept:
-        return _said(check, Outcome.PASS, f"{len(kept)} lien(s): {text(kept[0].get('reason')) or 'without a reason'}.")
+        return check.said(Outcome.PASS, f"{len(kept)} lien(s): {text(kept[0].get('reason')) or 'without a reason'}.")
     fix = (
         f"gcloud alpha resource-manager liens create --project={case.project} --restrictions={DELETING} "
         "--reason='Its keys protect data that cannot be read without them'"
     )
     words = f"Whoever may delete project {case.project} can do so at once."
-    return _said(check, Outcome.FAIL, words, fix if KEY.fullmatch(case.key.id) else "Put a lien on the project.")
+    return check.said(Outcome.FAIL, words, fix if KEY.fullmatch(case.key.id) else "Put a lien on the project.")
 
 
 def _billing(check: Check, case: _Case) -> Checked:
@@ -319,21 +312,21 @@ def _grants(check: Check, case: _Case) -> Checked:
         return _unread(check, "The policy of the key", policy, case)
     if not case.principals:
         fix = "List in the register the accounts that use the key (gcp.principals, access)."
-        return _said(check, Outcome.CANNOT_VERIFY, "No account is registered for the key.", fix, _VENDOR)
+        return check.said(Outcome.CANNOT_VERIFY, "No account is registered for the key.", fix, _VENDOR)
     held = {email: _held(email, access.bindings_in(policy), case) for email in case.principals}
     missing = [email for email, hold in held.items() if hold in {Hold.NONE, Hold.PART}]
     if missing:
         inherited = [email for email in missing if _held(email, case.bindings, case) >= Hold.TIMED]
         words = f"Not, or not wholly, by the policy of the key: {', '.join(missing)}."
         words += f" By the ring alone: {', '.join(inherited)}." if inherited else ""
-        return _said(check, Outcome.FAIL, words, _bound(case, missing))
+        return check.said(Outcome.FAIL, words, _bound(case, missing))
     unclear = [email for email, hold in held.items() if hold is Hold.UNCLEAR]
     if unclear:
         words = (
             f"The policy leaves it to a group, a condition, or a role whose content is not shown: {', '.join(unclear)}."
         )
-        return _said(check, Outcome.CANNOT_VERIFY, words, _bound(case, unclear))
-    return _said(check, Outcome.PASS, f"By the policy of the key: {', '.join(held)}.")
+        return check.said(Outcome.CANNOT_VERIFY, words, _bound(case, unclear))
+    return check.said(Outcome.PASS, f"By the policy of the key: {', '.join(held)}.")
 
 
 def _held(email: str, bindings: Sequence[Binding], case: _Case) -> Hold:
@@ -371,7 +364,7 @@ def _conditions(check: Check, case: _Case) -> Checked:
     if open_ones:
         email, binding = open_ones[0]
         words = f"{email} uses the key by {binding.role}, bound by `{binding.condition[:200]}`, which is not agreed."
-        return _said(check, Outcome.FAIL, words, _bound(case, dict.fromkeys(email for email, _ in open_ones)))
+        return check.said(Outcome.FAIL, words, _bound(case, dict.fromkeys(email for email, _ in open_ones)))
     if case.unread_policy and doubtful:
         return _unread(check, "A policy of key or ring", case.unread_policy, case)
     settled = {email for email, _ in bound}
@@ -380,9 +373,9 @@ def _conditions(check: Check, case: _Case) -> Checked:
         words = (
             f"By which binding these use the key stands above the ring, or nowhere: {', '.join(unseen) or 'nobody'}."
         )
-        return _said(check, Outcome.CANNOT_VERIFY, words, _bound(case, unseen) if unseen else None)
+        return check.said(Outcome.CANNOT_VERIFY, words, _bound(case, unseen) if unseen else None)
     words = "As agreed in the register." if bound else "None of what the accounts need hangs on a condition."
-    return _said(check, Outcome.PASS, words)
+    return check.said(Outcome.PASS, words)
 
 
 def _is_agreed(grant: GcpGrant, email: str, binding: Binding) -> bool:
@@ -404,7 +397,7 @@ def _controls(check: Check, case: _Case) -> Checked:
                 if found
                 else None
             )
-            return _said(check, Outcome.FAIL, words, fix or "Remove the key's access justifications policy.")
+            return check.said(Outcome.FAIL, words, fix or "Remove the key's access justifications policy.")
     return _asked(
         check, "Perimeters, deny policies and restrictions above the key cannot be read from outside; probes show "
         "whether they let the vendor in now.",
@@ -420,11 +413,11 @@ def _rights(check: Check, case: _Case) -> Checked:
         remove = _removed(case, role, member)
         fix = f"Take it away{remove}." if remove else f"Take {role} on key or ring from {member}."
         named = "; ".join(f"{who} has {what} ({reason})" for what, who, reason in excess[:3])
-        return _said(check, Outcome.FAIL, f"{named}.", fix)
+        return check.said(Outcome.FAIL, f"{named}.", fix)
     if case.unread_policy:
         return _unread(check, "A policy of key or ring", case.unread_policy, case)
     words = "The policies of key and ring give the vendor's accounts only what they need. Those above were not read."
-    return _said(check, Outcome.PASS, words)
+    return check.said(Outcome.PASS, words)
 
 
 def _excess(binding: Binding, case: _Case) -> Iterator[tuple[str, str, str]]:
@@ -459,11 +452,11 @@ def _versions(check: Check, case: _Case) -> Checked:
     lost = {one: state for one, state in states.items() if state != "ENABLED"}
     if lost:
         words = ", ".join(f"version {one}: {state}" for one, state in lost.items())
-        return _said(check, Outcome.FAIL, f"{words}.", _enabled(case, lost))
+        return check.said(Outcome.FAIL, f"{words}.", _enabled(case, lost))
     if not counted:
         fix = "List in gcp.versions each version that data is encrypted under."
-        return _said(check, Outcome.CANNOT_VERIFY, "No version in use is registered.", fix, _VENDOR)
-    return _said(check, Outcome.PASS, f"Enabled: {', '.join(counted)}.")
+        return check.said(Outcome.CANNOT_VERIFY, "No version in use is registered.", fix, _VENDOR)
+    return check.said(Outcome.PASS, f"Enabled: {', '.join(counted)}.")
 
 
 def _state(version: Mapping[str, object]) -> str:
@@ -489,15 +482,15 @@ def _registered(check: Check, case: _Case) -> Checked:
     if unknown:
         listed = ", ".join(f'{{version: "{one}"}}' for one in unknown)
         words = f"Not in the register: version {', '.join(unknown)}. Each counts as in use, and a loss of it is told."
-        return _said(check, Outcome.FAIL, words, f"Add to gcp.versions of the key: {listed}.")
+        return check.said(Outcome.FAIL, words, f"Add to gcp.versions of the key: {listed}.")
     primary = (text(mapping(key.get("primary")).get("name")) or "") if not isinstance(key, Unread) else ""
     now = primary.rpartition("/cryptoKeyVersions/")[2]
     if now and case.gcp.primary and now != case.gcp.primary:
         words = f"The primary version is {now}, the register says {case.gcp.primary}."
-        return _said(check, Outcome.FAIL, words, f'Write primary: "{now}" for the key in the register.')
+        return check.said(Outcome.FAIL, words, f'Write primary: "{now}" for the key in the register.')
     following = moment(key.get("nextRotationTime")) if not isinstance(key, Unread) else None
     rotation = f" The next is made by rotation on {following:%Y-%m-%d}." if following else ""
-    return _said(check, Outcome.PASS, f"Registered: {', '.join(read)}.{rotation}")
+    return check.said(Outcome.PASS, f"Registered: {', '.join(read)}.{rotation}")
 
 
 # ------------------------------------------------------------------------------------------------------------ key store
@@ -512,16 +505,16 @@ def _store(check: Check, case: _Case) -> Checked:
     if others:
         words = f"The key is {' and '.join(others)}, the register says {agreed}."
         fix = "Agree with the customer, and write protection_level and backend for the key in the register."
-        return _said(check, Outcome.FAIL, words, fix, _VENDOR)
+        return check.said(Outcome.FAIL, words, fix, _VENDOR)
     if not levels:
-        return _said(check, Outcome.CANNOT_VERIFY, "The key's answer names no protection level.", case.again())
+        return check.said(Outcome.CANNOT_VERIFY, "The key's answer names no protection level.", case.again())
     backend = case.gcp.backend or ""
     if agreed not in {"EXTERNAL_VPC", "HSM_SINGLE_TENANT"}:
-        return _said(check, Outcome.PASS, f"Protection level {agreed}, as agreed.")
+        return check.said(Outcome.PASS, f"Protection level {agreed}, as agreed.")
     read = case.reading.backend
     if read is None:
         fix = "Write it as backend for the key in the register."
-        return _said(check, Outcome.CANNOT_VERIFY, f"What holds this {agreed} key is not registered.", fix, _VENDOR)
+        return check.said(Outcome.CANNOT_VERIFY, f"What holds this {agreed} key is not registered.", fix, _VENDOR)
     if isinstance(read, Unread):
         return _unread(check, backend, read, case)
     return _connection(check, read, backend, case) if agreed == "EXTERNAL_VPC" else _hsm(check, read, backend, case)
@@ -544,12 +537,12 @@ def _hsm(check: Check, read: Mapping[str, object], name: str, case: _Case) -> Ch
         f"Let the customer's quorum refresh {name}: a proposal with refreshSingleTenantHsmInstance, approved, executed."
     )
     if state != "ACTIVE":
-        return _said(check, Outcome.FAIL, f"{name} is {state}: every key in it needs ACTIVE.", refresh)
+        return check.said(Outcome.FAIL, f"{name} is {state}: every key in it needs ACTIVE.", refresh)
     if until is None:
         words = f"{name} is active, and does not say until when (disableTime)."
-        return _said(check, Outcome.CANNOT_VERIFY, words, refresh)
+        return check.said(Outcome.CANNOT_VERIFY, words, refresh)
     words = f"{name} is active until {until:%Y-%m-%d %H:%M} UTC, unless it is refreshed before."
-    return _said(check, Outcome.PASS, words) if until - case.at > SOON else _said(check, Outcome.FAIL, words, refresh)
+    return check.said(Outcome.PASS, words) if until - case.at > SOON else check.said(Outcome.FAIL, words, refresh)
 
 
 def _connection(check: Check, read: Mapping[str, object], name: str, case: _Case) -> Checked:
@@ -563,12 +556,12 @@ def _connection(check: Check, read: Mapping[str, object], name: str, case: _Case
     renew = f"Pin the next certificate of the external key manager on {name} beside the one that ends."
     if not certificates or len(ends) < len(certificates):
         words = f"{name} answers, and does not say until when its pinned certificates hold."
-        return _said(check, Outcome.CANNOT_VERIFY, words, renew)
+        return check.said(Outcome.CANNOT_VERIFY, words, renew)
     # Any of the pinned ones lets the manager in: the last to end counts.
     words = f"{name}: the last pinned certificate ends {max(ends):%Y-%m-%d %H:%M} UTC."
     if max(ends) - case.at > SOON:
-        return _said(check, Outcome.PASS, words)
-    return _said(check, Outcome.FAIL, words, renew)
+        return check.said(Outcome.PASS, words)
+    return check.said(Outcome.FAIL, words, renew)
 
 
 # ------------------------------------------------------------------------------------------------------------ the watch
@@ -580,12 +573,8 @@ def _sinks(check: Check, case: _Case) -> Checked:
         read = case.reading.sinks.get(sink.name, Unread(why="it was not asked for"))
         found.append(_sink(check, sink, read, case))
     none = f"No sink is registered that covers project {case.project}."
-    return _worst(found) or _said(
-        check,
-        Outcome.CANNOT_VERIFY,
-        none,
-        "Register the customer's sink (gcp.sinks); see deploy/gcp/README.md.",
-        _VENDOR,
+    return _worst(found) or check.said(
+        Outcome.CANNOT_VERIFY, none, "Register the customer's sink (gcp.sinks); see deploy/gcp/README.md.", _VENDOR
     )
 
 
@@ -595,15 +584,15 @@ def _sink(check: Check, sink: GcpSink, read: Answer | Missing, case: _Case) -> C
     commands = [step.command for step in sink_restored(sink) if step.command]
     again = "Make the sink what was agreed: filter, destination, no exclusion."
     if isinstance(read, Missing):
-        return _said(check, Outcome.FAIL, f"{sink.name} does not exist.", commands[1] if commands else again)
+        return check.said(Outcome.FAIL, f"{sink.name} does not exist.", commands[1] if commands else again)
     wrong = list(_wrong(sink, read))
     if wrong:
-        return _said(check, Outcome.FAIL, f"{sink.name}: {'; '.join(wrong)}.", commands[0] if commands else again)
+        return check.said(Outcome.FAIL, f"{sink.name}: {'; '.join(wrong)}.", commands[0] if commands else again)
     if _is_deaf(sink, case):
         words = f"{sink.name} is as agreed, but its filter does not let the registered heartbeat through."
         fix = f'Agree on a filter with `OR log_id("{HEARTBEAT}")` (deploy/gcp/sink-filter.txt), register it, set it.'
-        return _said(check, Outcome.FAIL, words, fix, _VENDOR)
-    return _said(check, Outcome.PASS, f"{sink.name} is switched on, with the agreed filter and destination.")
+        return check.said(Outcome.FAIL, words, fix, _VENDOR)
+    return check.said(Outcome.PASS, f"{sink.name} is switched on, with the agreed filter and destination.")
 
 
 def _wrong(sink: GcpSink, read: Mapping[str, object]) -> Iterator[str]:
@@ -629,7 +618,7 @@ def _is_deaf(sink: GcpSink, case: _Case) -> bool:
 def _writers(check: Check, case: _Case) -> Checked:
     found = [_writer(check, sink, case) for sink in case.sinks]
     none = f"No sink is registered that covers project {case.project}."
-    return _worst(found) or _said(check, Outcome.CANNOT_VERIFY, none, "Register the customer's sink (gcp.sinks).")
+    return _worst(found) or check.said(Outcome.CANNOT_VERIFY, none, "Register the customer's sink (gcp.sinks).")
 
 
 def topic_of(sink: GcpSink) -> str:
@@ -645,12 +634,12 @@ def _writer(check: Check, sink: GcpSink, case: _Case) -> Checked:
     topic = TOPIC.fullmatch(name)
     if isinstance(read, Missing):
         fix = f"gcloud pubsub topics create {topic[2]} --project={topic[1]}" if topic else "Make the topic again."
-        return _said(check, Outcome.FAIL, f"{name} does not exist.", fix)
+        return check.said(Outcome.FAIL, f"{name} does not exist.", fix)
     if any(
         one.role == PUBLISHER and not one.condition and sink.writer_identity in one.members
         for one in access.bindings_in(read)
     ):
-        return _said(check, Outcome.PASS, f"{sink.writer_identity} may publish to {name}.")
+        return check.said(Outcome.PASS, f"{sink.writer_identity} may publish to {name}.")
     fix = (
         f"gcloud pubsub topics add-iam-policy-binding {topic[2]} --project={topic[1]} --member={sink.writer_identity} "
         f"--role={PUBLISHER}"
@@ -658,13 +647,13 @@ def _writer(check: Check, sink: GcpSink, case: _Case) -> Checked:
         else f"Give the sink's writer identity {PUBLISHER} on the topic."
     )
     words = f"The policy of {name} does not let {sink.writer_identity} publish: nothing arrives by it."
-    return _said(check, Outcome.FAIL, words, fix)
+    return check.said(Outcome.FAIL, words, fix)
 
 
 def _subscriptions(check: Check, case: _Case) -> Checked:
     found = [_subscription(check, feed, case) for feed in case.feeds]
     none = "No feed is registered by which records of this key arrive."
-    return _worst(found) or _said(check, Outcome.CANNOT_VERIFY, none, "Register topic and subscription (gcp.feeds).")
+    return _worst(found) or check.said(Outcome.CANNOT_VERIFY, none, "Register topic and subscription (gcp.feeds).")
 
 
 def _subscription(check: Check, feed: GcpFeed, case: _Case) -> Checked:
@@ -677,17 +666,17 @@ def _subscription(check: Check, feed: GcpFeed, case: _Case) -> Checked:
     if isinstance(read, Missing):
         made = f"gcloud pubsub subscriptions create {stays} --topic={feed.topic} --expiration-period=never"
         fits = stays and TOPIC.fullmatch(feed.topic)
-        return _said(check, Outcome.FAIL, f"{name} does not exist.", made if fits else "Make the subscription again.")
+        return check.said(Outcome.FAIL, f"{name} does not exist.", made if fits else "Make the subscription again.")
     if read.get("detached") is True or case.index.normal(text(read.get("topic"))) != case.index.normal(feed.topic):
         words = f"{name} is not attached to {feed.topic}."
-        return _said(check, Outcome.FAIL, words, "Make the subscription again on the registered topic, without an end.")
+        return check.said(Outcome.FAIL, words, "Make the subscription again on the registered topic, without an end.")
     # No policy means 31 days without use; one without a time means never.
     policy = read.get("expirationPolicy")
     if isinstance(policy, dict) and not policy.get("ttl"):
-        return _said(check, Outcome.PASS, f"{name} never expires.")
+        return check.said(Outcome.PASS, f"{name} never expires.")
     ttl = text(mapping(policy).get("ttl")) or "31 days"
     fix = f"gcloud pubsub subscriptions update {stays} --expiration-period=never" if stays else "Let it never expire."
-    return _said(check, Outcome.FAIL, f"{name} is deleted when it was not used for {ttl}.", fix)
+    return check.said(Outcome.FAIL, f"{name} is deleted when it was not used for {ttl}.", fix)
 
 
 def _worst(found: Sequence[Checked]) -> Checked | None:
@@ -697,10 +686,7 @@ def _worst(found: Sequence[Checked]) -> Checked | None:
         return None
     worst = min(found, key=lambda one: order.index(one.outcome))
     alike = [one.words for one in found if one.outcome is worst.outcome]
-    return _said(
-        Check(id=worst.id, title=worst.title, owner=worst.owner, hard=worst.hard, source=worst.source),
-        worst.outcome, " ".join(alike), worst.fix,
-    )  # fmt: skip
+    return replace(worst, words=" ".join(alike))
 
 
 def _alerts(check: Check, case: _Case) -> Checked:
