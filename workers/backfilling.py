@@ -1,7 +1,6 @@
 """Backfilling: what an archive keeps of a gap is taken in again, page by page, each committed with where to go on."""
 
 import time
-import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -16,6 +15,7 @@ from workers.backfill.interface import Archive, Page
 from workers.backfill.kinds import KINDS, make_archive
 from workers.feeds.interface import FeedFault
 from workers.intake import Intake, Taken
+from workers.logs import in_words
 from workers.runtime import Runtime, utc_now
 from workers.settings import ArchiveSettings, SettingsFault, SettingsFaults
 from workers.stops import stop_at
@@ -276,7 +276,7 @@ class Backfilling:
         except Exception as error:
             # Protects the other backfills, and this one: it is tried again, then left to a person who is told.
             self._runtime.log.error("backfill.failed", backfill=row.id, exc_info=error)
-            text = f"our own code failed on it: {_in_words(error)}"
+            text = f"our own code failed on it: {in_words(error)}"
             return self._stopped(row, text, "report it", fails=row.failures + 1 >= MOST_OWN)
 
     def _kept(self, row: StoredBackfill, page: Page) -> StoredBackfill:
@@ -359,7 +359,3 @@ def _moved(row: StoredBackfill, page: Page, taken: Taken, now: datetime, claim: 
 
 def _counts(row: StoredBackfill) -> Mapping[str, int]:
     return {name: getattr(row, name) for name in ("received", "kept", "known", "dropped", "unreadable")}
-
-
-def _in_words(error: Exception) -> str:
-    return "".join(traceback.format_exception_only(error)).strip()

@@ -107,15 +107,22 @@ def covers_of_all(runtime: Runtime, unit: Unit, *, now: datetime) -> dict[str, t
     return {key.id: covers_of(key, ways, found, rows.get(key.id), asked) for key in register.keys.values()}
 
 
+def why_never(key: RegisteredKey, row: StoredProbe | None, asked: Collection[str]) -> str | None:
+    """Say why nobody probes a key; None when it is probed. `asked` are the clouds whose keys are."""
+    if probe_of(key).off:
+        return "never probed: the register says so (probe.off)"
+    if key.cloud not in asked:
+        return f"not probed: [probes] in the settings does not name {key.cloud}"
+    if row is None or row.due_at is None:
+        return "not probed yet: the scheduler has made no plan for it"
+    return None
+
+
 def probe_facts(key: RegisteredKey, row: StoredProbe | None, asked: Collection[str]) -> ProbeFacts:
     """Return what is known of the probing of a key."""
-    every = timedelta(seconds=probe_of(key).every_seconds)
-    if probe_of(key).off:
-        return ProbeFacts(every=every, never="never probed: the register says so (probe.off)")
-    if key.cloud not in asked:
-        return ProbeFacts(every=every, never=f"not probed: [probes] in the settings does not name {key.cloud}")
-    if row is None or row.due_at is None:
-        return ProbeFacts(every=every, never="not probed yet: the scheduler has made no plan for it")
+    never = why_never(key, row, asked)
+    if never is not None or row is None:
+        return ProbeFacts(every=timedelta(seconds=probe_of(key).every_seconds), never=never)
     # A row of an older version of this program knows its last probe only.
     answered_at = row.answered_at or (row.last_at if row.last_passed is not None else None)
     return ProbeFacts(every=row.every, answered_at=answered_at, failures=row.failures)

@@ -10,7 +10,7 @@ from watchdog import operators
 from watchdog.audit import Check, Outcome, audit, passes, reasons
 from watchdog.notices import Notice
 from workers.auditing import Audited, collect, last_audit, last_walk, put_audit, put_walk, walk_on
-from workers.observing import Queued
+from workers.observing import Queued, add_new, queued
 from workers.runtime import Runtime
 from workers.settings import SettingsFaults
 
@@ -52,11 +52,10 @@ def beat(runtime: Runtime, jobs: Mapping[str, timedelta], *, now: datetime) -> B
         put_audit(unit, audited)
         if is_settled:
             found = operators.audit_failed(reasons(_worst_first(checks)), runtime.name, runtime.routing, at=now)
-            added = set(unit.add_notices(found))
-            told = [notice for notice in found if notice.id in added]
+            told = add_new(unit, found)
     if failing_since is not None:
         runtime.log.warning("audit.failed", reasons=reasons(checks), since=failing_since.isoformat())
-    return Beaten(audited=audited, queued=tuple(Queued(id=notice.id, urgent=notice.urgent) for notice in told))
+    return Beaten(audited=audited, queued=queued(told))
 
 
 def _since(before: Audited | None, now: datetime, *, every: timedelta) -> datetime:

@@ -505,9 +505,7 @@ def _hear(
             way = ways_of(register, cloud).by_route.get(route)
             if way is None or way.customer not in believed:
                 continue
-        at = min(signal.occurred_at or received_at, received_at)
-        if route not in signs or signs[route] < at:
-            signs[route] = at
+        _merge(signs, {route: min(signal.occurred_at or received_at, received_at)})
 
 
 def _merge(signs: Signs, more: Signs) -> None:

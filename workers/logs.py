@@ -2,9 +2,15 @@
 
 import logging
 import sys
+import traceback
 from typing import Any
 
 import structlog
+
+
+def in_words(error: BaseException) -> str:
+    """Say an error in a line, for people and for the store: its kind and its text, without where it came from."""
+    return "".join(traceback.format_exception_only(error)).strip()
 
 
 def configure(*, level: str = "info", as_json: bool | None = None) -> None:

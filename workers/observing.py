@@ -1,6 +1,5 @@
 """Observing: work one inbox row, one probe, one decision or the passing of time, each in one commit."""
 
-import traceback
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from watchdog.register import Register
 from watchdog.signals import Signal
 from watchdog.words import Effect, Means, Verdict
 from workers import synthetic
+from workers.logs import in_words
 from workers.runtime import Runtime
 from workers.settings import SYNTHETIC
 from workers.stops import stop_at
@@ -119,7 +119,7 @@ def _observe(runtime: Runtime, unit: Unit, arrived: Arrived, now: datetime, *, l
     held = {lease.notice.id for lease in pages}
     return Observed(
         effects=tuple(str(signal.effect) for signal in signals),
-        notices=tuple(_queued(notice for notice in notices if notice.id not in held)),
+        notices=queued(notice for notice in notices if notice.id not in held),
         pages=tuple(pages),
     )
 
@@ -172,8 +172,7 @@ def _tell_operators(
             found += operators.unreadable(arrived.feed, arrived.event_id, signal.reason, runtime.routing, at=now)
         if signal.effect is Effect.UNTRUSTED:
             found += operators.untrusted(arrived.feed, signal, runtime.routing, at=now)
-    added = set(unit.add_notices(found))
-    return [notice for notice in found if notice.id in added]
+    return add_new(unit, found)
 
 
 def _put_aside(runtime: Runtime, inbox_id: int, error: Exception, now: datetime) -> None:
@@ -182,7 +181,7 @@ def _put_aside(runtime: Runtime, inbox_id: int, error: Exception, now: datetime)
         arrived = unit.arrived(inbox_id)
         if arrived is None:
             return
-        reason = "".join(traceback.format_exception_only(error)).strip()
+        reason = in_words(error)
         runtime.log.error("record.failed", inbox=inbox_id, event_id=arrived.event_id, error=reason, exc_info=error)
         if arrived.attempts + 1 < ATTEMPTS_AT_MOST:
             unit.arrival_retry(inbox_id, due_at=now + RETRY * (arrived.attempts + 1), error=reason)
@@ -248,8 +247,7 @@ def apply(unit: Unit, changes: Changes, register: Register, *, now: datetime) ->
         unit.append_evidence("incident", incident.id, incident_evidence(incident), at=now)
     for incident_id, decision in changes.decisions:
         unit.append_evidence("decision", incident_id, msgspec.to_builtins(decision), at=now)
-    added = set(unit.add_notices(changes.notices))
-    return [notice for notice in changes.notices if notice.id in added]
+    return add_new(unit, changes.notices)
 
 
 def _stored(subject: str, found: Health, assessment: Assessment, register: Register, now: datetime) -> StoredHealth:
@@ -284,8 +282,15 @@ def incident_evidence(incident: Incident) -> Mapping[str, object]:
     }
 
 
-def _queued(notices: Iterable[Notice]) -> Iterable[Queued]:
-    return (Queued(id=notice.id, urgent=notice.urgent) for notice in notices)
+def add_new(unit: Unit, notices: Sequence[Notice]) -> list[Notice]:
+    """Put notices into the outbox; return those that are new there."""
+    new = set(unit.add_notices(notices))
+    return [notice for notice in notices if notice.id in new]
+
+
+def queued(notices: Iterable[Notice]) -> tuple[Queued, ...]:
+    """Return notices as they are handed on."""
+    return tuple(Queued(id=notice.id, urgent=notice.urgent) for notice in notices)
 
 
 def advance_incident(runtime: Runtime, incident_id: str, *, now: datetime) -> tuple[Queued, ...]:
@@ -297,7 +302,7 @@ def advance_incident(runtime: Runtime, incident_id: str, *, now: datetime) -> tu
         state = known(unit, stored.subjects)
         register = runtime.registry.current(unit)
         changes = advance({}, state, runtime.world(unit, register), now=now)
-        return tuple(_queued(apply(unit, changes, register, now=now)))
+        return queued(apply(unit, changes, register, now=now))
 
 
 def take_marks(
@@ -310,7 +315,7 @@ def take_marks(
         for subject in marks:
             unit.append_evidence(kind, subject, evidence, at=now)
         changes = advance(marks, known(unit, marks), runtime.world(unit, register), now=now, probed=probed)
-        return tuple(_queued(apply(unit, changes, register, now=now)))
+        return queued(apply(unit, changes, register, now=now))
 
 
 def operator_mark(by: str, reason: str, *, at: datetime) -> Mark:

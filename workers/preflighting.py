@@ -1,7 +1,6 @@
 """Pre-flights: the due keys are taken, checked side by side, and what came of it is committed with what follows."""
 
 import time
-import traceback
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -23,7 +22,8 @@ from watchdog.ways import Ways
 from watchdog.words import Severity
 from workers.broker import TASK_SECONDS
 from workers.covering import look_now
-from workers.observing import Queued, apply, healths, known
+from workers.logs import in_words
+from workers.observing import Queued, add_new, apply, healths, known, queued
 from workers.probes.interface import Canary
 from workers.probes.schedule import probe_of, turn_after
 from workers.probing import fault_told
@@ -257,7 +257,7 @@ class Preflighting:
                 if one.key in rows and one.key in register.keys and _is_held(rows[one.key], one.fence)
             ]  # fmt: skip
             names = [one.key for one in ours]
-            world = _World(self._runtime, unit, register, names, *self._ways_now(unit, register, now))
+            world = _World(self._runtime, unit, register, rows, names, *self._ways_now(unit, register, now))
             done = {one.key: world.preflight(one) for one in ours}
             marks = {key: found for key in names if (found := world.drift(done[key]))}
             notices = self._change(unit, register, marks, now)
@@ -272,7 +272,7 @@ class Preflighting:
                 due_at = world.due_after(one, is_open=one.key in opened)
                 outcomes.append(_outcome(one, done[one.key], due_at, told_at=now if is_told else None))
             unit.settle_preflights(outcomes)
-        return Settled(done=done, queued=_queued(notices))
+        return Settled(done=done, queued=queued(notices))
 
     def _ways_now(self, unit: Unit, register: Register, now: datetime) -> tuple[Ways, Look]:
         """Return how the ways of all audit records stand: there may be as many as keys, so it is not read each time."""
@@ -303,8 +303,8 @@ class Preflighting:
             if row is None or not _is_held(row, read.fence):
                 return Settled()
             cloud = self._runtime.registry.current(unit).keys[read.key].cloud
-            notices = self._trouble(unit, read.key, cloud, _in_words(error), now)
-        return Settled(queued=_queued(notices))  # its claim runs out: it is tried again then
+            notices = self._trouble(unit, read.key, cloud, in_words(error), now)
+        return Settled(queued=queued(notices))  # its claim runs out: it is tried again then
 
     def _trouble(self, unit: Unit, key: str, cloud: str, fault: str, now: datetime) -> list[Notice]:
         """Tell the operators that a pre-flight failed by our own doing, once an hour for each cloud."""
@@ -318,23 +318,23 @@ class Preflighting:
             severity=Severity.ERROR,
         )
         notices = operators.tell(f"preflight-failed:{cloud}:{now:%Y-%m-%dT%H}", facts, self._runtime.routing, at=now)
-        added = set(unit.add_notices(notices))
-        return [notice for notice in notices if notice.id in added]
+        return add_new(unit, notices)
 
 
 class _World:
     """What is known of some keys beside what was just read, loaded once for all of them."""
 
     def __init__(
-        self, runtime: Runtime, unit: Unit, register: Register, keys: Sequence[str], ways: Ways, look: Look
-    ) -> None:
+        self, runtime: Runtime, unit: Unit, register: Register, rows: Mapping[str, StoredPreflight],
+        keys: Sequence[str], ways: Ways, look: Look,
+    ) -> None:  # fmt: skip
         self._asked = runtime.probers.clouds
         self._unit = unit
         self._register = register
         self._healths: Mapping[str, Health] = healths(unit, keys)
         self._probes = unit.probes(keys)
         self._canaries = unit.canaries(keys)
-        self._rows = unit.preflights(keys)
+        self._rows = rows
         self._before = {key: _unpacked(doc) for key, doc in unit.preflight_docs(keys).items()}
         self._ways = ways
         self._look = look
@@ -421,7 +421,7 @@ def _feed(standing: Standing) -> Feed:
 
 
 def _failed(key: RegisteredKey, fence: int, at: datetime, error: Exception) -> Read:
-    fault = _in_words(error)
+    fault = in_words(error)
     words = f"The check failed by a fault of the watchdog itself ({fault})."
     checks = tuple(unverified(listed(key.cloud), words, "Nothing is yours to do: the operators are told."))
     return Read(key=key.id, fence=fence, at=at, checks=checks, fault=fault)
@@ -449,11 +449,3 @@ def _evidence(found: Preflight, by: str | None) -> Mapping[str, object]:
 
 def _is_held(row: StoredPreflight, fence: int) -> bool:
     return row.claimed and row.fence == fence
-
-
-def _queued(notices: Iterable[Notice]) -> tuple[Queued, ...]:
-    return tuple(Queued(id=notice.id, urgent=notice.urgent) for notice in notices)
-
-
-def _in_words(error: Exception) -> str:
-    return "".join(traceback.format_exception_only(error)).strip()

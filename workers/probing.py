@@ -1,7 +1,6 @@
 """Probing: the due keys are taken, asked side by side, judged, and what came of them is committed together."""
 
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,8 @@ from watchdog.probing import CANNOT_TELL, Answer, Before, Finding, Probed, Quest
 from watchdog.register import Register, RegisteredKey
 from watchdog.words import Fault, Severity
 from workers.broker import PROBE, TASK_SECONDS
-from workers.observing import Queued, apply, healths, known
+from workers.logs import in_words
+from workers.observing import Queued, add_new, apply, healths, known, queued
 from workers.probes.interface import Canary
 from workers.probes.probers import judge_of
 from workers.probes.schedule import next_probe, plans, probe_of
@@ -265,7 +265,7 @@ class Probing:
         except Exception as error:
             # Protects the batch: whatever a key's answers do to our code, the other keys must be judged.
             self._runtime.log.error("probe.failed", key=begun.key.id, exc_info=error)
-            return Asked(begun=begun, at=at, fault=_in_words(error))
+            return Asked(begun=begun, at=at, fault=in_words(error))
         return Asked(begun=begun, at=at, findings=tuple(findings), made=tuple(made), making=tuple(making))
 
     def _make(self, begun: Begun, findings: Sequence[Finding]) -> tuple[Sequence[Canary], Sequence[Finding]]:
@@ -312,15 +312,15 @@ class Probing:
                 one.id: probed[one.id] for one in ours
                 if by or one.id in opened or not _is_quiet(rows[one.id], docs.get(one.id), probed[one.id])
             }  # fmt: skip
-            queued = self._change(unit, register, loud, now)
+            notices = self._change(unit, register, loud, now)
             told = [one for one in ours if by or _is_told(rows[one.id], probed[one.id], now)]
             for one in told:
                 unit.append_evidence("probe", one.id, _evidence(one, probed[one.id], by), at=now)
-            queued += self._keep_canaries(unit, ours, now)
+            notices += self._keep_canaries(unit, ours, now)
             names = {one.id for one in told}
             unit.settle_probes([_outcome(one, rows[one.id], probed[one.id], now, told=one.id in names) for one in ours])
         self._log(loud)
-        return Settled(probed=probed, queued=tuple(Queued(id=notice.id, urgent=notice.urgent) for notice in queued))
+        return Settled(probed=probed, queued=queued(notices))
 
     def _change(self, unit: Unit, register: Register, loud: Mapping[str, Probed], now: datetime) -> list[Notice]:
         """Take the verdicts down the same path as a record."""
@@ -348,15 +348,13 @@ class Probing:
         """Write of a key that our own code fails on no more than that, and tell the operators."""
         self._runtime.log.error("probe.failed", key=asked.id, exc_info=error)
         now = self._now()
-        probed = _failed(asked, _in_words(error))
+        probed = _failed(asked, in_words(error))
         with self._runtime.store.write() as unit:
             row = unit.probes([asked.id]).get(asked.id)
             if row is None or not unit.settle_probes([_outcome(asked, row, probed, now, told=False)]):
                 return Settled()
-            told = self._trouble(unit, asked, _in_words(error), now)
-        return Settled(
-            probed={asked.id: probed}, queued=tuple(Queued(id=notice.id, urgent=notice.urgent) for notice in told)
-        )
+            told = self._trouble(unit, asked, in_words(error), now)
+        return Settled(probed={asked.id: probed}, queued=queued(told))
 
     def _trouble(self, unit: Unit, asked: Asked, fault: str, now: datetime) -> list[Notice]:
         """Tell the operators that a probe failed by our own doing, once an hour for each cloud."""
@@ -371,8 +369,7 @@ class Probing:
             severity=Severity.ERROR,
         )
         notices = operators.tell(f"probe-failed:{cloud}:{now:%Y-%m-%dT%H}", facts, self._runtime.routing, at=now)
-        added = set(unit.add_notices(notices))
-        return [notice for notice in notices if notice.id in added]
+        return add_new(unit, notices)
 
     def _log(self, loud: Mapping[str, Probed]) -> None:
         for key, one in loud.items():
@@ -496,7 +493,3 @@ def _finding(finding: Finding) -> Mapping[str, object]:
 
 def _canaries(made: Iterable[Canary], findings: Iterable[Finding]) -> Mapping[str, object]:
     return {"versions": [canary.version for canary in made], "findings": [_finding(one) for one in findings]}
-
-
-def _in_words(error: Exception) -> str:
-    return "".join(traceback.format_exception_only(error)).strip()

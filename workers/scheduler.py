@@ -49,7 +49,7 @@ class Scheduler:
         self.work = work
         self.started_at = utc_now()
         self.degraded: str | None = None
-        self.backfilling = Backfilling(runtime, work.intake, self._hand_on)
+        self.backfilling = Backfilling(runtime, work.intake, partial(self._hand_on, "backfill.not_handed_on"))
         self._stop = threading.Event()
         self.jobs = (
             Job("sweep", SWEEP, self.sweep, claimed=False),
@@ -120,11 +120,7 @@ class Scheduler:
         if now - self.started_at < COMING_UP:
             return
         rows = synthetic.put_in(self.runtime, partial(note_quarantined, self.runtime), now=now)
-        try:
-            if rows:
-                self.work.hand_rows(rows)
-        except BrokerAway as away:
-            self.runtime.log.warning("synthetic.not_handed_on", error=str(away))  # the sweep works them
+        self._hand_on("synthetic.not_handed_on", rows)
 
     def cover(self, now: datetime) -> None:
         """Look whether every way of audit records shows signs of life, and tell what has fallen silent."""
@@ -137,12 +133,12 @@ class Scheduler:
         while not self._stop.is_set() and self.backfilling.step(stop=self._stop.is_set) is not None:
             pass
 
-    def _hand_on(self, rows: Sequence[tuple[int, Carries]]) -> None:
+    def _hand_on(self, otherwise: str, rows: Sequence[tuple[int, Carries]]) -> None:
         try:
             if rows:
                 self.work.hand_rows(rows)
         except BrokerAway as away:
-            self.runtime.log.warning("backfill.not_handed_on", error=str(away))  # the sweep works them
+            self.runtime.log.warning(otherwise, error=str(away))  # the sweep works them
 
     def audit(self, now: datetime) -> None:
         """Look whether the watchdog itself works; only then does the heartbeat leave."""

@@ -18,10 +18,9 @@ from watchdog.ways import Ways
 from watchdog.words import Severity, Stage, Verdict
 from workers.auditing import Audited, last_audit
 from workers.backfilling import shown
-from workers.covering import covers_of, look_now
+from workers.covering import covers_of, look_now, why_never
 from workers.observing import caught_up
 from workers.preflighting import summary_of
-from workers.probes.schedule import probe_of
 from workers.runtime import Runtime
 from workers.settings import SYNTHETIC
 from workers.store.interface import FeedSeen, ProcessSeen, StoredBackfill, StoredNotice, StoredProbe, Unit
@@ -167,12 +166,9 @@ def _less_watched(found: Assessment, covers: Iterable[Covering]) -> Assessment:
 
 def _not_probed(key: RegisteredKey, row: StoredProbe | None, clouds: Collection[str], now: datetime) -> str | None:
     """Say why a key is not probed, or not in time; None when it is."""
-    if probe_of(key).off:
-        return "never probed: the register says so (probe.off)"
-    if key.cloud not in clouds:
-        return f"not probed: [probes] in the settings does not name {key.cloud}"
-    if row is None or row.due_at is None:
-        return "not probed yet: the scheduler has made no plan for it"
+    never = why_never(key, row, clouds)
+    if never is not None or row is None or row.due_at is None:
+        return never
     late = now - row.due_at
     if late > max(OVERDUE, row.every):
         return f"not probed in time: due since {row.due_at:%Y-%m-%d %H:%M} UTC; does a scheduler run?"

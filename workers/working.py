@@ -11,7 +11,7 @@ from watchdog import operators
 from workers.broker import BrokerAway, Hand
 from workers.delivering import Delivered, deliver, deliver_leased
 from workers.intake import Intake, Taken
-from workers.observing import Queued, observe_row
+from workers.observing import Queued, add_new, observe_row, queued
 from workers.preflighting import Preflighting
 from workers.probing import Probing
 from workers.runtime import Runtime, utc_now
@@ -123,7 +123,7 @@ class Work:
         notices = []
         if taken.quarantined:
             waiting = operators.unreadable(arrived.feed, arrived.event_id, "", routing, at=now)  # only its id counts
-            self.send(Queued(id=one.id, urgent=one.urgent) for one in waiting)
+            self.send(queued(waiting))
         if taken.fault is not None:
             fault = taken.fault
             self.runtime.log.warning("delivery.fault", object=arrived.event_id, reason=fault.reason, text=str(fault))
@@ -133,8 +133,8 @@ class Work:
                 )
         if notices:
             with self.runtime.store.write() as unit:
-                told = set(unit.add_notices(notices))
-            self.send(Queued(id=one.id, urgent=one.urgent) for one in notices if one.id in told)
+                told = add_new(unit, notices)
+            self.send(queued(told))
 
     def start_probes(self) -> int:
         """Take the keys that are due and hand them on; return how many were taken.
