@@ -18,6 +18,8 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
 
+import pytest
+
 from tests.key_services.loopback import answering
 
 T = TypeVar("T")
@@ -754,3 +756,13 @@ def _handler(aws: Aws) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
     return Handler
+
+
+def speak_to(url: str, access_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let boto3 of this process ask the service at an address, as whom the access key stands for."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -719,3 +721,14 @@ def _handler(gcp: Gcp) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
     return Handler
+
+
+def speak_to(gcp: Gcp, own: str, become: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let google-auth of this process sign in at a service as `own`, which may become another account."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    file = folder / "account.json"
+    file.write_text(json.dumps(gcp.account(own)))
+    gcp.account(become)
+    gcp.impersonable[become] = frozenset({own})
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))

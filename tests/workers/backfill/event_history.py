@@ -7,14 +7,15 @@ with the very parameters that it was given for.
 import contextlib
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs
+
+from tests.key_services.loopback import answering
 
 Document = dict[str, Any]
 
@@ -60,17 +61,8 @@ class EventHistory:
     @contextlib.contextmanager
     def served(self) -> Iterator["EventHistory"]:
         """Serve on a free port of loopback."""
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
+        with answering(_handler(self)) as self.url:
             yield self
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
 
     def add(self, region: str, *records: Document) -> None:
         self.records.setdefault(region, []).extend(records)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from tests.key_services.aws import Aws, Grant
+from tests.key_services.aws import Aws, Grant, speak_to
 from tests.worlds import ACME_ACCOUNT, ACME_KEY, DATABASE, ROLE, VENDOR_ACCOUNT, VENDOR_KEY, document, key
 from watchdog.clouds import aws as half
 from watchdog.clouds.aws.preflight import CHECKS
@@ -82,12 +82,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     made.role(ROLE, trusts=frozenset({OWN}))
     made.role(AUDITOR, trusts=frozenset({OWN}), operations=READS)
     with made.served():
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
-        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        speak_to(made.url, ACCESS_KEY, monkeypatch)
         yield made
 
 

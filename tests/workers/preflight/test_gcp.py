@@ -1,6 +1,5 @@
 """The reader of Google Cloud over HTTP: what it asks for, as whom, and what stands in its place where it may not."""
 
-import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.key_services.gcp import REVIEWER, USER, VIEWER, Gcp, Policy, Project
+from tests.key_services.gcp import REVIEWER, USER, VIEWER, Gcp, Policy, Project, speak_to
 from tests.watchdog.clouds.gcp import world
 from tests.watchdog.clouds.gcp.world import (
     APP,
@@ -81,13 +80,7 @@ def gcp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gcp]:
     }  # fmt: skip
     made.may = set(ALL_RIGHTS)
     with made.served():
-        for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
-            monkeypatch.delenv(name, raising=False)
-        file = tmp_path / "account.json"
-        file.write_text(json.dumps(made.account(WATCHDOG)))
-        made.account(APP)
-        made.impersonable[APP] = frozenset({WATCHDOG})
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+        speak_to(made, WATCHDOG, APP, tmp_path, monkeypatch)
         yield made
 
 

@@ -10,7 +10,7 @@ from boto3.session import Session
 from msgspec.structs import replace
 
 from tests.key_services import aws as double
-from tests.key_services.aws import Aws, Refusal
+from tests.key_services.aws import Aws, Refusal, speak_to
 from tests.moto_server import moto
 from tests.worlds import ACME_ACCOUNT, ACME_KEY, DATABASE, ROLE, VENDOR_ACCOUNT, VENDOR_KEY, key, register
 from watchdog import health, probing
@@ -57,12 +57,7 @@ def aws(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     made.sign_in(OWN, ACCESS_KEY)
     made.role(ROLE, trusts=frozenset({OWN}))
     with made.served():
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
-        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        speak_to(made.url, ACCESS_KEY, monkeypatch)
         yield made
 
 

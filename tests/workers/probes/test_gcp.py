@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.key_services import gcp as double
-from tests.key_services.gcp import ADMIN, REVIEWER, USER, VIEWER, Gcp, Policy, Project, Refusal
+from tests.key_services.gcp import ADMIN, REVIEWER, USER, VIEWER, Gcp, Policy, Project, Refusal, speak_to
 from tests.watchdog.clouds.gcp import world
 from tests.watchdog.clouds.gcp.world import (
     APP,
@@ -82,13 +82,7 @@ def gcp(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     made.objects["globex-data", "probe/one object"] = (b"data", f"{KEY}/cryptoKeyVersions/2", STORAGE)
     made.readers = frozenset({APP})
     with made.served():
-        for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
-            monkeypatch.delenv(name, raising=False)
-        file = tmp_path / "account.json"
-        file.write_text(json.dumps(made.account(WATCHDOG)))
-        made.account(APP)
-        made.impersonable[APP] = frozenset({WATCHDOG})
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+        speak_to(made, WATCHDOG, APP, tmp_path, monkeypatch)
         yield made
 
 
